@@ -1,0 +1,220 @@
+//! The main job against its raw floor: 50 Modbus TCP devices x 100 registers (50 values) every 100 ms, durable, to
+//! mosquitto QoS 1. Prints CPU seconds per million values, RSS, requests per cycle, latency; floor and forebay
+//! interleaved in one run, medians with least and most.
+//!
+//! `cargo bench --bench main_job [-- --runs 5 --seconds 10 --window 100ms]`; needs mosquitto.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
+mod devices;
+mod floor;
+mod measure;
+mod subscriber;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use measure::{Figures, Usage};
+use subscriber::Subscriber;
+
+pub(crate) const DEVICES: usize = 50;
+pub(crate) const REGISTERS: u16 = 100;
+pub(crate) const VALUES: usize = 50;
+pub(crate) const PERIOD: Duration = Duration::from_millis(100);
+
+struct Options {
+    runs: usize,
+    seconds: u64,
+    window: String,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    match arguments.first().map(String::as_str) {
+        Some("role-devices") => return devices::serve(),
+        Some("role-floor") => {
+            return floor::run(
+                &arguments[1],
+                arguments[2].parse().unwrap(),
+                Path::new(&arguments[3]),
+            );
+        }
+        _ => {}
+    }
+    let value = |name: &str, default: &str| {
+        let at = arguments.iter().position(|a| a == name);
+        at.and_then(|at| arguments.get(at + 1))
+            .map_or_else(|| default.to_owned(), Clone::clone)
+    };
+    let options = Options {
+        runs: value("--runs", "5").parse().expect("--runs N"),
+        seconds: value("--seconds", "10").parse().expect("--seconds N"),
+        window: value("--window", "100ms"),
+    };
+    let (mut floors, mut ours) = (Vec::new(), Vec::new());
+    for run in 0..options.runs {
+        floors.push(one_run(&options, Kind::Floor));
+        ours.push(one_run(&options, Kind::Forebay));
+        eprintln!("run {} of {} done", run + 1, options.runs);
+    }
+    println!(
+        "{DEVICES} Modbus TCP devices x {REGISTERS} registers ({VALUES} values) every {PERIOD:?} -> mosquitto QoS 1, \
+         commit window {}, {} runs of {} s: median (least to most)",
+        options.window, options.runs, options.seconds
+    );
+    Figures::print(&floors, &ours);
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Floor,
+    Forebay,
+}
+
+/// Ends its process when dropped.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn one_run(options: &Options, kind: Kind) -> Figures {
+    let dir = tempfile::tempdir().unwrap();
+    let mqtt_port = free_port();
+    let broker = start_mosquitto(dir.path(), mqtt_port);
+    let (devices, modbus_port) = start_devices();
+    let subscriber = Subscriber::start(mqtt_port);
+    let subject = Process(match kind {
+        Kind::Floor => Command::new(std::env::current_exe().unwrap())
+            .args([
+                "role-floor",
+                &modbus_port.to_string(),
+                &mqtt_port.to_string(),
+            ])
+            .arg(dir.path().join("floor.bin"))
+            .spawn()
+            .unwrap(),
+        Kind::Forebay => start_forebay(dir.path(), modbus_port, mqtt_port, &options.window),
+    });
+    // Connections, first descriptions and caches are not what is measured.
+    std::thread::sleep(Duration::from_secs(3));
+    let requests = devices.requests();
+    let before = Usage::of(subject.0.id());
+    subscriber.reset();
+    let start = Instant::now();
+    std::thread::sleep(Duration::from_secs(options.seconds));
+    let after = Usage::of(subject.0.id());
+    let elapsed = start.elapsed();
+    let (messages, latencies) = subscriber.take();
+    let requests = devices.requests() - requests;
+    drop((subject, broker, devices));
+    Figures::new(elapsed, &before, &after, messages, requests, latencies)
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn start_mosquitto(dir: &Path, port: u16) -> Process {
+    let config = dir.join("mosquitto.conf");
+    let text = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let program = ["/usr/sbin/mosquitto", "mosquitto"]
+        .into_iter()
+        .find(|p| Path::new(p).exists());
+    let child = Command::new(program.unwrap_or("mosquitto"))
+        .arg("-c")
+        .arg(&config)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mosquitto is installed (scripts/setup)");
+    let process = Process(child);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "mosquitto does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    process
+}
+
+/// The device server, in a process of its own so that its CPU time is not ours.
+struct DeviceProcess {
+    process: std::cell::RefCell<Process>,
+}
+
+fn start_devices() -> (DeviceProcess, u16) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg("role-devices")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let port = devices::read_number(child.stdout.as_mut().unwrap());
+    (
+        DeviceProcess {
+            process: std::cell::RefCell::new(Process(child)),
+        },
+        port as u16,
+    )
+}
+
+impl DeviceProcess {
+    /// Requests answered so far.
+    fn requests(&self) -> u64 {
+        let child = &mut self.process.borrow_mut().0;
+        child.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+        devices::read_number(child.stdout.as_mut().unwrap())
+    }
+}
+
+fn start_forebay(dir: &Path, modbus_port: u16, mqtt_port: u16, window: &str) -> Child {
+    let mut map =
+        String::from("title = \"50 floats\"\nsource = \"the bench's own device\"\n[points]\n");
+    for point in 0..VALUES {
+        map += &format!("v{point} = {{ holding = {}, type = \"f32\" }}\n", point * 2);
+    }
+    std::fs::write(dir.join("floats.toml"), map).unwrap();
+    let mut text = format!(
+        "[gateway]\nid = \"bench\"\nstate_dir = \"state\"\nmaps = [\".\"]\n[store]\ncommit_window = \"{window}\"\n\
+         [upstream.local]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt_port}\"\nversion = \"3.1.1\"\n"
+    );
+    for device in 0..DEVICES {
+        text += &format!(
+            "[line.l{device}]\nprotocol = \"modbus-tcp\"\naddress = \"127.0.0.1:{modbus_port}\"\n\
+             [device.d{device}]\nline = \"l{device}\"\nmap = \"floats\"\nevery = \"100ms\"\n"
+        );
+    }
+    let config: PathBuf = dir.join("forebay.toml");
+    std::fs::write(&config, text).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .env("MALLOC_ARENA_MAX", "2")
+        .env("FOREBAY_LOG", "error")
+        .spawn()
+        .unwrap()
+}

@@ -1,0 +1,194 @@
+//! `[line.NAME]`.
+
+use std::time::Duration;
+
+use super::fields::Fields;
+use super::log::{Finding, Span};
+use crate::field::settings::{LineSettings, Parity, SerialSettings, Transport};
+use crate::reading::Name;
+
+/// A line and where it is named.
+pub(super) struct Line {
+    pub(super) settings: LineSettings,
+    pub(super) span: Span,
+}
+
+/// How long a device may take to answer.
+pub(super) const TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(60);
+
+/// Protocols of the product that this version does not speak yet.
+const LATER: [&str; 4] = [
+    "modbus-rtu-over-tcp",
+    "modbus-ascii",
+    "modbus-udp",
+    "serial",
+];
+
+/// Reads a line; `None` where it cannot be used, which is logged.
+pub(super) fn read(fields: &Fields<'_>, name: Option<Name>) -> Option<Line> {
+    let protocol = match fields.entry("protocol") {
+        Some(_) => fields.text("protocol"),
+        None => {
+            fields.missing(
+                "protocol",
+                "write protocol = \"modbus-tcp\" or \"modbus-rtu\"",
+            );
+            None
+        }
+    };
+    let transport = match protocol {
+        Some("modbus-tcp") => read_tcp(fields),
+        Some("modbus-rtu") => read_rtu(fields),
+        other => {
+            if let Some(word) = other {
+                refuse_protocol(fields, word);
+            }
+            for key in SERIAL_KEYS.iter().chain(&["address"]) {
+                fields.entry(key);
+            }
+            None
+        }
+    };
+    let timeout = fields.duration("timeout", TIMEOUTS);
+    let retries = fields.integer("retries", 0..=10_u32);
+    fields.finish();
+    Some(Line {
+        settings: LineSettings {
+            name: name?,
+            transport: transport?,
+            timeout: timeout.unwrap_or(Duration::from_secs(1)),
+            retries: retries.unwrap_or(1),
+            devices: Vec::new(),
+        },
+        span: fields.span,
+    })
+}
+
+fn refuse_protocol(fields: &Fields<'_>, word: &str) {
+    if LATER.contains(&word) {
+        let reason = format!("protocol {word:?} is not supported yet");
+        let finding = Finding::error(fields.at("protocol"), reason);
+        fields
+            .log
+            .push(finding.mend("use \"modbus-tcp\" or \"modbus-rtu\""));
+    } else {
+        fields.choice("protocol", &[("modbus-tcp", ()), ("modbus-rtu", ())]);
+    }
+}
+
+const SERIAL_KEYS: [&str; 6] = [
+    "port",
+    "baud_rate",
+    "data_bits",
+    "parity",
+    "stop_bits",
+    "turnaround",
+];
+
+fn read_tcp(fields: &Fields<'_>) -> Option<Transport> {
+    for key in SERIAL_KEYS {
+        fields.refuse(
+            key,
+            format!("`{key}` belongs to a serial line"),
+            "remove it, or use protocol = \"modbus-rtu\"",
+        );
+    }
+    if !fields.has("address") {
+        fields.entry("address");
+        fields.missing("address", "write address = \"10.0.2.15:502\"");
+        return None;
+    }
+    let text = fields.filled_text("address")?;
+    let split = split_address(text);
+    if split.is_none() {
+        let reason = format!("{text:?} is no address");
+        let mend = "write HOST or HOST:PORT, as in \"10.0.2.15:502\" or \"[fd00::5]:502\"";
+        fields
+            .log
+            .push(Finding::error(fields.at("address"), reason).mend(mend));
+    }
+    let (host, port) = split?;
+    Some(Transport::ModbusTcp {
+        host,
+        port: port.unwrap_or(502),
+    })
+}
+
+/// Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
+pub(super) fn split_address(text: &str) -> Option<(String, Option<u16>)> {
+    let port_of = |text: &str| text.parse().ok().filter(|port| *port != 0);
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, behind) = rest.split_once(']')?;
+        host.parse::<std::net::Ipv6Addr>().ok()?;
+        return match behind.strip_prefix(':') {
+            Some(port) => Some((host.to_owned(), Some(port_of(port)?))),
+            None => behind.is_empty().then(|| (host.to_owned(), None)),
+        };
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port_of(port)?)),
+        None => (text, None),
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (!host.is_empty() && host.chars().all(allowed)).then(|| (host.to_owned(), port))
+}
+
+fn read_rtu(fields: &Fields<'_>) -> Option<Transport> {
+    fields.refuse(
+        "address",
+        "`address` belongs to modbus-tcp",
+        "write port = \"/dev/serial/by-id/…\"",
+    );
+    let port = fields.path("port");
+    if !fields.has("port") {
+        fields.missing("port", "write port = \"/dev/serial/by-id/…\"");
+    }
+    let baud_rate = fields.integer("baud_rate", 50..=4_000_000_u32);
+    let data_bits = fields.integer("data_bits", 5..=8_u8);
+    if data_bits.is_some_and(|bits| bits != 8) {
+        let reason = "RTU needs 8 data bits (MODBUS over Serial Line V1.02, 2.5.1)";
+        let finding = Finding::error(fields.at("data_bits"), reason);
+        fields
+            .log
+            .push(finding.mend("write data_bits = 8, or remove it"));
+    }
+    let words = [
+        ("even", Parity::Even),
+        ("none", Parity::None),
+        ("odd", Parity::Odd),
+    ];
+    let parity = fields.choice("parity", &words);
+    let stop_bits = fields.integer("stop_bits", 1..=2_u8);
+    let turnaround = fields.duration("turnaround", Duration::ZERO..=Duration::from_secs(10));
+    Some(Transport::ModbusRtu(SerialSettings {
+        port: port?,
+        baud_rate: baud_rate.unwrap_or(19_200),
+        data_bits: 8,
+        parity: parity.unwrap_or(Parity::Even),
+        stop_bits: stop_bits.unwrap_or(1),
+        turnaround: turnaround.unwrap_or(Duration::ZERO),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_address;
+
+    #[test]
+    fn addresses_with_and_without_a_port() {
+        let split = |text| split_address(text).map(|(host, port)| format!("{host} {port:?}"));
+        assert_eq!(
+            split("10.0.2.15:502").as_deref(),
+            Some("10.0.2.15 Some(502)")
+        );
+        assert_eq!(split("plc.hall-2").as_deref(), Some("plc.hall-2 None"));
+        assert_eq!(split("[fd00::5]:503").as_deref(), Some("fd00::5 Some(503)"));
+        assert_eq!(split("[fd00::5]").as_deref(), Some("fd00::5 None"));
+        for wrong in [
+            "", ":502", "a:0", "a:b", "a b", "a:65536", "fd00::5", "[x]:5", "[::1]x", "tcp://a",
+        ] {
+            assert_eq!(split(wrong), None, "{wrong}");
+        }
+    }
+}

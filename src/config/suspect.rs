@@ -1,0 +1,182 @@
+//! What is legal but surely wrong, where several tables together make it so.
+
+use std::collections::BTreeMap;
+
+use super::bus_time::{Cost, LEAST_TCP, costs};
+use super::device::{Device, Lines};
+use super::line::Line;
+use super::log::{Finding, Log};
+use super::upstream::Upstream;
+use crate::field::settings::Transport;
+use crate::support::units::format_duration;
+
+/// Warns of what several tables together make wrong.
+pub(super) fn check(log: &Log, lines: &Lines, devices: &[Device], upstreams: &[Upstream]) {
+    same_unit(log, devices);
+    for line in lines.values().flatten() {
+        let on_line: Vec<&Device> = devices
+            .iter()
+            .filter(|device| device.line == line.settings.name)
+            .collect();
+        overload(log, line, &on_line);
+    }
+    same_endpoint(log, lines);
+    same_client(log, upstreams);
+}
+
+/// A line without devices, told only where no device has problems of its own.
+pub(super) fn unused_lines(log: &Log, lines: &Lines, devices: &[Device]) {
+    for line in lines.values().flatten() {
+        if !devices
+            .iter()
+            .any(|device| device.line == line.settings.name)
+        {
+            let reason = format!("line `{}` has no device", line.settings.name);
+            let mend = format!(
+                "add a device with line = \"{}\", or remove the line",
+                line.settings.name
+            );
+            log.push(Finding::warning(line.span, reason).mend(mend));
+        }
+    }
+}
+
+fn same_unit(log: &Log, devices: &[Device]) {
+    let mut seen: BTreeMap<_, &Device> = BTreeMap::new();
+    for device in devices {
+        let settings = &device.settings;
+        match seen.get(&(&device.line, settings.unit)) {
+            Some(first) => {
+                let reason = format!(
+                    "devices `{}` and `{}` have the unit id {} on line `{}`",
+                    first.settings.name, settings.name, settings.unit, device.line
+                );
+                let finding = Finding::warning(device.unit_span, reason);
+                let finding = finding.also(first.unit_span, "the other device");
+                log.push(
+                    finding
+                        .mend("give each device its own unit id, or join the two into one device"),
+                );
+            }
+            None => {
+                seen.insert((&device.line, settings.unit), device);
+            }
+        }
+    }
+}
+
+/// Two lines to one endpoint are two connections; many devices take only one.
+fn same_endpoint(log: &Log, lines: &Lines) {
+    let mut seen: BTreeMap<String, &Line> = BTreeMap::new();
+    for line in lines.values().flatten() {
+        let endpoint = match &line.settings.transport {
+            Transport::ModbusTcp { host, port } => format!("{host}:{port}"),
+            Transport::ModbusRtu(serial) => serial.port.display().to_string(),
+        };
+        match seen.get(&endpoint) {
+            Some(first) => {
+                let reason = format!(
+                    "lines `{}` and `{}` are both {endpoint}",
+                    first.settings.name, line.settings.name
+                );
+                let (a, b) = (first.span.min(line.span), first.span.max(line.span));
+                let finding = Finding::warning(b, reason).also(a, "the other line");
+                log.push(finding.mend("put the devices on one line: they take turns there"));
+            }
+            None => {
+                seen.insert(endpoint, line);
+            }
+        }
+    }
+}
+
+fn overload(log: &Log, line: &Line, devices: &[&Device]) {
+    let transport = &line.settings.transport;
+    let mut loads: Vec<(f64, &Device, Vec<Cost>)> = devices
+        .iter()
+        .filter(|device| device.settings.enabled)
+        .map(|device| {
+            let costs = costs(transport, &device.settings);
+            (costs.iter().map(Cost::load).sum(), *device, costs)
+        })
+        .collect();
+    let total: f64 = loads.iter().map(|(load, ..)| load).sum();
+    if total <= 1.0 {
+        return;
+    }
+    loads.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let basis = match transport {
+        Transport::ModbusRtu(serial) => format!(
+            "at {} baud, even if every device answers at once",
+            serial.baud_rate
+        ),
+        Transport::ModbusTcp { .. } => format!("with {} a request", format_duration(LEAST_TCP)),
+    };
+    let parts: Vec<String> = loads
+        .iter()
+        .take(3)
+        .map(|(_, device, costs)| show(device, costs))
+        .collect();
+    let more = loads.len().saturating_sub(3);
+    let more = if more > 0 {
+        format!("; and {more} more")
+    } else {
+        String::new()
+    };
+    let reason = format!(
+        "line `{}` needs {total:.2} s of bus time per second {basis}: {}{more}",
+        line.settings.name,
+        parts.join("; ")
+    );
+    let Some((_, heaviest, _)) = loads.first() else {
+        return;
+    };
+    let finding = Finding::warning(heaviest.every_span, reason).also(line.span, "the line");
+    log.push(finding.mend("lengthen the periods, or spread the devices over several lines"));
+}
+
+fn show(device: &Device, costs: &[Cost]) -> String {
+    let parts = costs.iter().map(|cost| {
+        let plural = if cost.requests == 1 { "" } else { "s" };
+        format!(
+            "{} request{plural} = {:.1} ms every {}",
+            cost.requests,
+            cost.time.as_secs_f64() * 1_000.0,
+            format_duration(cost.period)
+        )
+    });
+    format!(
+        "{} {}",
+        device.settings.name,
+        parts.collect::<Vec<_>>().join(" + ")
+    )
+}
+
+/// A broker drops the older of two connections with one client id, so both would come and go for ever.
+fn same_client(log: &Log, upstreams: &[Upstream]) {
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let Some(mqtt) = upstream.mqtt() else {
+            continue;
+        };
+        let twin = upstreams.iter().take(index).find(|other| {
+            other.mqtt().is_some_and(|other| {
+                let common = |end: &crate::upstream::settings::Endpoint| {
+                    other
+                        .endpoints
+                        .iter()
+                        .any(|other| (&other.host, other.port) == (&end.host, end.port))
+                };
+                other.client_id == mqtt.client_id && mqtt.endpoints.iter().any(common)
+            })
+        });
+        if let Some(other) = twin {
+            let reason = format!(
+                "upstreams `{}` and `{}` have the client id {:?} at one broker, which closes the older connection each time",
+                other.settings.name, upstream.settings.name, mqtt.client_id
+            );
+            let finding = Finding::warning(upstream.client_span, reason);
+            let finding = finding.also(other.client_span, "the other upstream");
+            log.push(finding.mend("use the default \"{gateway}-{upstream}\""));
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Modbus Application Protocol V1.1b3: maps, block reads, decoding, the link.
+
+pub mod client;
+pub mod decode;
+pub mod frame;
+mod ledger;
+mod link;
+pub mod map;
+pub mod plan;
+pub mod wire;

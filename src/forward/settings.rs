@@ -1,0 +1,68 @@
+//! What a forwarder is set to.
+
+use std::time::Duration;
+
+use super::route::Template;
+use crate::payload::settings::PayloadSettings;
+use crate::reading::Name;
+pub use crate::store::settings::Start;
+use crate::upstream::settings::UpstreamSettings;
+
+/// One upstream: what goes there, in what form, and how it is reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForwarderSettings {
+    /// The upstream's name; its cursor in the store is kept under it.
+    pub name: Name,
+    /// The gateway's id.
+    pub gateway: String,
+    /// The connection.
+    pub upstream: UpstreamSettings,
+    /// The messages.
+    pub payload: PayloadSettings,
+    /// Where they go.
+    pub routes: Routes,
+    /// The devices whose records go there; shell patterns with `*` and `?`.
+    pub devices: Vec<String>,
+    /// Where an upstream that is new to the store begins.
+    pub start: Start,
+    /// A record sent later than this after its reading is marked historical.
+    pub historical_after: Duration,
+    /// How soon it tries again.
+    pub pace: Pace,
+}
+
+/// How soon a forwarder tries to connect again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Bound of the first wait after a failure; it doubles with each.
+    pub first: Duration,
+    /// Bound of every wait.
+    pub most: Duration,
+    /// Longest wait where the broker allows nothing of ours.
+    pub stopped: Duration,
+}
+
+impl Default for Pace {
+    /// Brokers in the cloud refuse clients that knock more often than every ten seconds for long; a broker that was away
+    /// for a moment is back in one.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            most: Duration::from_secs(15),
+            stopped: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Where messages go: MQTT topics, or AMQP exchange and routing keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routes {
+    /// AMQP exchange; empty for MQTT, and for AMQP's default exchange.
+    pub exchange: Template,
+    /// Topic or routing key of scans.
+    pub scan: Template,
+    /// Of events.
+    pub event: Template,
+    /// Of descriptions.
+    pub describe: Template,
+}

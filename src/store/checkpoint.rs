@@ -1,0 +1,230 @@
+//! What the store must remember beside the records: its stream, its bounds, how far each device has counted.
+//!
+//! Written with a block now and then; what came later is read from the headers of the blocks behind it.
+//!
+//! The payload: version (1 byte, now 1), clean (1 byte), stream (`u32`), machine (`u64`: XXH3 of its id), next `seq`, `seq`
+//! behind the last record, lowest `seq` that is kept, next place of a dead letter (`u64` each), number of devices (varint), of each: name (text;
+//! empty: the gateway), next `device_seq` (varint), fingerprint of its last description in this stream (`u64`, 0: none);
+//! whether the end of the stream before is still to be told (1 byte), and then whether there was one (1 byte), its id
+//! (`u32`), its last `seq` (`u64`), the hole (ranges) and the reason (text).
+
+use std::collections::BTreeMap;
+
+use super::bytes::{Bytes, put_ranges, put_text, put_varint};
+use super::engine::{Kind, Write};
+use super::envelope;
+use crate::reading::{Detail, Event, Name, RangeSet, StreamId};
+
+const VERSION: u8 = 1;
+/// Its key: there is one.
+const KEY: &[u8] = b"store";
+
+/// How far a device has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counter {
+    /// `device_seq` of its next record.
+    pub(super) next: u64,
+    /// Fingerprint of its last description in this stream; 0: none.
+    pub(super) described: u64,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self {
+            next: 1,
+            described: 0,
+        }
+    }
+}
+
+/// The end of a stream, and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Break {
+    pub(super) reason: String,
+    /// The stream that ended; `None`: this is a new store.
+    pub(super) previous: Option<StreamId>,
+    /// Its last known `seq`; 0: none.
+    pub(super) last: u64,
+    /// Numbers that are neither in the store nor were dropped by a bound.
+    pub(super) hole: RangeSet,
+}
+
+impl Break {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[1, u8::from(self.previous.is_some())]);
+        out.extend_from_slice(&self.previous.unwrap_or_default().0.to_le_bytes());
+        out.extend_from_slice(&self.last.to_le_bytes());
+        put_ranges(out, &self.hole);
+        put_text(out, &self.reason);
+    }
+
+    fn found(bytes: &mut Bytes<'_>) -> Option<Self> {
+        let (has_previous, stream) = (bytes.u8()? != 0, StreamId(bytes.u32()?));
+        Some(Self {
+            previous: has_previous.then_some(stream),
+            last: bytes.u64()?,
+            hole: bytes.ranges()?,
+            reason: bytes.text()?.to_owned(),
+        })
+    }
+
+    /// Adds to `event` what consumers must know of it.
+    pub(super) fn tell(&self, event: Event) -> Event {
+        let event = event.text("reason", self.reason.clone());
+        let Some(previous) = self.previous else {
+            return event;
+        };
+        event
+            .text("previous", previous.to_string())
+            .with(
+                "previous_last",
+                Detail::Int(self.last.try_into().unwrap_or(i64::MAX)),
+            )
+            .with("hole", Detail::Ranges(self.hole.clone()))
+    }
+}
+
+/// What the store remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Checkpoint {
+    pub(super) generation: u64,
+    /// The daemon stopped in order behind this.
+    pub(super) clean: bool,
+    pub(super) stream: StreamId,
+    /// XXH3 of the machine's id; 0: it has none.
+    pub(super) machine: u64,
+    /// It covers all records below this.
+    pub(super) next: u64,
+    /// The last record was below this; `next` is higher where numbers were passed over.
+    pub(super) end: u64,
+    /// No record below this is in the store.
+    pub(super) floor: u64,
+    /// Place of the next dead letter.
+    pub(super) next_dead: u64,
+    /// By device; `None`: the gateway. Devices stay when none of their records is left.
+    pub(super) counters: BTreeMap<Option<Name>, Counter>,
+    /// The end of the stream before, as long as no record has told it.
+    pub(super) broken: Option<Break>,
+}
+
+impl Checkpoint {
+    /// Reads one from disk.
+    pub(super) fn found(payload: &[u8], generation: u64) -> Option<Self> {
+        let mut bytes = Bytes(payload);
+        if bytes.u8()? != VERSION {
+            return None;
+        }
+        let clean = bytes.u8()? != 0;
+        let (stream, machine) = (StreamId(bytes.u32()?), bytes.u64()?);
+        let (next, end, floor, next_dead) =
+            (bytes.u64()?, bytes.u64()?, bytes.u64()?, bytes.u64()?);
+        let mut counters = BTreeMap::new();
+        for _ in 0..bytes.count(10)? {
+            let name = bytes.text()?;
+            let device = if name.is_empty() {
+                None
+            } else {
+                Some(Name::new(name).ok()?)
+            };
+            counters.insert(
+                device,
+                Counter {
+                    next: bytes.varint()?,
+                    described: bytes.u64()?,
+                },
+            );
+        }
+        let broken = match bytes.u8()? {
+            0 => None,
+            _ => Some(Break::found(&mut bytes)?),
+        };
+        Some(Self {
+            generation,
+            clean,
+            stream,
+            machine,
+            next,
+            end,
+            floor,
+            next_dead,
+            counters,
+            broken,
+        })
+    }
+
+    /// The value to write, one generation on.
+    pub(super) fn write(&mut self) -> Write {
+        self.generation = self.generation.saturating_add(1);
+        let mut out = envelope::begin(Kind::State, KEY, self.generation);
+        out.extend_from_slice(&[VERSION, u8::from(self.clean)]);
+        out.extend_from_slice(&self.stream.0.to_le_bytes());
+        for number in [
+            self.machine,
+            self.next,
+            self.end,
+            self.floor,
+            self.next_dead,
+        ] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        put_varint(&mut out, self.counters.len() as u64);
+        for (device, counter) in &self.counters {
+            put_text(&mut out, device.as_ref().map_or("", Name::as_str));
+            put_varint(&mut out, counter.next);
+            out.extend_from_slice(&counter.described.to_le_bytes());
+        }
+        match &self.broken {
+            None => out.push(0),
+            Some(broken) => broken.put(&mut out),
+        }
+        Write {
+            kind: Kind::State,
+            key: KEY.to_vec(),
+            value: Some(envelope::seal(out)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_as_it_was_written() {
+        let mut checkpoint = Checkpoint {
+            clean: true,
+            next: 100,
+            end: 98,
+            floor: 7,
+            machine: 3,
+            next_dead: 2,
+            ..Checkpoint::default()
+        };
+        checkpoint.counters.insert(
+            None,
+            Counter {
+                next: 5,
+                described: 0,
+            },
+        );
+        checkpoint.counters.insert(
+            Name::new("press").ok(),
+            Counter {
+                next: 96,
+                described: 77,
+            },
+        );
+        checkpoint.broken = Some(Break {
+            reason: "cut".to_owned(),
+            previous: Some(StreamId(5)),
+            last: 8,
+            hole: [(9, 99)].into_iter().collect(),
+        });
+        let written = checkpoint.write().value.unwrap();
+        let found = envelope::exactly(&written).unwrap();
+        assert_eq!(
+            Checkpoint::found(found.payload, found.generation),
+            Some(checkpoint)
+        );
+    }
+}

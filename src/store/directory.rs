@@ -1,0 +1,180 @@
+//! The store's directory: who has it, of which version it is, what it takes, how far it once was.
+//!
+//! | file | what |
+//! |---|---|
+//! | `lock` | locked by the process that uses the store |
+//! | `format` | `forebay store 1`; a higher number is of a later version, and left untouched |
+//! | `mark` | the highest `seq` that was durable a few seconds ago: shows when synced records vanished without an error |
+//! | `engine/` | the database |
+//! | `quarantine/` | what is left of damaged ones |
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::StoreError;
+use super::engine::{Engine, EngineError, Kind, MemoryEngine, Opening, fjall as disk};
+use super::envelope;
+use crate::reading::StreamId;
+
+const FORMAT: u32 = 1;
+const FORMAT_LINE: &str = "forebay store ";
+
+/// Where a store keeps its values.
+pub(super) enum Place {
+    /// In a directory, which stays locked as long as this lives.
+    Disk { dir: PathBuf, _lock: File },
+    /// In memory, for tests.
+    Memory(MemoryEngine),
+}
+
+impl Place {
+    /// Takes the directory, making it where it is missing.
+    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+        let disk = |error| StoreError::Disk(dir.to_owned(), error);
+        fs::create_dir_all(dir).map_err(disk)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join("lock"))
+            .map_err(disk)?;
+        match lock.try_lock() {
+            Ok(()) => (),
+            Err(fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(dir.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(disk(error)),
+        }
+        let format = dir.join("format");
+        match fs::read_to_string(&format)
+            .ok()
+            .and_then(|text| number(&text))
+        {
+            Some(version) if version > FORMAT => {
+                return Err(StoreError::Newer(dir.to_owned(), version));
+            }
+            Some(_) => (),
+            // New, or damaged: nothing depends on it but the refusal above.
+            None => fs::write(&format, format!("{FORMAT_LINE}{FORMAT}\n")).map_err(disk)?,
+        }
+        Ok(Self::Disk {
+            dir: dir.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Opens the engine.
+    pub(super) fn open(&self) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
+        match self {
+            Self::Memory(engine) => Ok((Arc::new(engine.clone()), Opening::default())),
+            Self::Disk { dir, .. } => disk::FjallEngine::open(dir)
+                .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
+        }
+    }
+
+    /// Rebuilds the engine from what is intact. It must not be open.
+    pub(super) fn rebuild(&self, why: String) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
+        match self {
+            Self::Memory(engine) => Ok((
+                Arc::new(engine.clone()),
+                Opening {
+                    rebuilt: Some(why),
+                    ..Opening::default()
+                },
+            )),
+            Self::Disk { dir, .. } => disk::FjallEngine::rebuild(dir, why)
+                .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
+        }
+    }
+
+    /// Notes that what the last opening told is in the engine now.
+    pub(super) fn settle(&self) -> Result<(), EngineError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Disk { dir, .. } => disk::FjallEngine::settle(dir),
+        }
+    }
+
+    /// Bytes that the directory takes, by allocated blocks.
+    pub(super) fn used(&self) -> u64 {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Disk { dir, .. } => allocated(dir),
+        }
+    }
+
+    /// Bytes free on the file system for this process, and the file system's size.
+    pub(super) fn free(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Disk { dir, .. } => {
+                let found = rustix::fs::statvfs(dir).ok()?;
+                Some((
+                    found.f_bavail.saturating_mul(found.f_frsize),
+                    found.f_blocks.saturating_mul(found.f_frsize),
+                ))
+            }
+        }
+    }
+
+    /// The mark, where there is an intact one.
+    pub(super) fn mark(&self) -> Option<(StreamId, u64)> {
+        let Self::Disk { dir, .. } = self else {
+            return None;
+        };
+        let bytes = fs::read(dir.join("mark")).ok()?;
+        let found = envelope::exactly(&bytes)?;
+        let stream = u32::try_from(found.generation).ok()?;
+        Some((
+            StreamId(stream),
+            u64::from_le_bytes(found.payload.try_into().ok()?),
+        ))
+    }
+
+    /// Writes the mark, in place and without a sync: a torn one is no mark.
+    pub(super) fn set_mark(&self, stream: StreamId, seq: u64) -> io::Result<()> {
+        let Self::Disk { dir, .. } = self else {
+            return Ok(());
+        };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join("mark"))?;
+        file.write_all_at(
+            &envelope::wrap(Kind::State, b"mark", stream.0.into(), &seq.to_le_bytes()),
+            0,
+        )
+    }
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.strip_prefix(FORMAT_LINE)?.trim().parse().ok()
+}
+
+/// Bytes that all files below `dir` take. Files may come and go meanwhile.
+fn allocated(dir: &Path) -> u64 {
+    const SECTOR: u64 = 512;
+    let Ok(entries) = fs::read_dir(dir) else {
+        return 0;
+    };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => {
+            allocated(&entry.path()).saturating_add(meta.blocks() * SECTOR)
+        }
+        Ok(meta) => meta.blocks() * SECTOR,
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// XXH3 of the machine's id; 0 where it has none.
+pub(super) fn machine() -> u64 {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    if id.trim().is_empty() {
+        0
+    } else {
+        xxhash_rust::xxh3::xxh3_64(id.trim().as_bytes()).max(1)
+    }
+}

@@ -1,0 +1,112 @@
+//! What the store asks of the engine that keeps its values, and the form of it that lives in memory.
+
+pub mod fjall;
+mod folders;
+mod journal;
+pub mod memory;
+mod preflight;
+mod salvage;
+
+pub use super::envelope::Kind;
+pub use memory::MemoryEngine;
+
+use std::path::PathBuf;
+
+/// One value to put, or to take out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// What it is.
+    pub kind: Kind,
+    /// Its key within the kind.
+    pub key: Vec<u8>,
+    /// The value in its envelope; `None`: it goes. Blocks go by [`Engine::drop_below`], one by one only where damaged.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A key and its value, in its envelope.
+pub type Keyed = (Vec<u8>, Vec<u8>);
+
+/// Why the engine could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The disk said no: full, broken, read-only. The same may work later.
+    #[error("the disk: {0}")]
+    Disk(#[from] std::io::Error),
+    /// What is on the disk is not what was written. [`fjall::FjallEngine::rebuild`] saves what is intact.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The engine gave up after an earlier error; it must be opened anew.
+    #[error("the engine stopped: {0}")]
+    Stopped(String),
+    /// Another process has the directory.
+    #[error("another process uses {0}")]
+    Locked(PathBuf),
+}
+
+/// How an engine came to be open.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// There was none before.
+    pub new: bool,
+    /// Bytes that were cut off a journal's end: a torn write, or damage to the last batch.
+    pub cut: u64,
+    /// Why it had to be rebuilt from what is intact in its files.
+    pub rebuilt: Option<String>,
+    /// The folder with what is left of the damaged one.
+    pub quarantine: Option<PathBuf>,
+}
+
+/// Keeps the store's values. One thread writes; any may read.
+pub trait Engine: Send + Sync {
+    /// Puts all of `batch` or nothing of it; with `durable` it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// After an error it is unknown whether the batch will be there after a reopen, but it is there whole or not at all.
+    fn append(&self, batch: Vec<Write>, durable: bool) -> Result<(), EngineError>;
+
+    /// Makes durable whatever was appended without.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    fn sync(&self) -> Result<(), EngineError>;
+
+    /// The block with the greatest key that is not above `from`, and those that follow, in order: at least two where
+    /// there are two (the first may end below `from`), then as many as stay below `most` bytes.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`] where a block there cannot be read.
+    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError>;
+
+    /// The block with the greatest key.
+    ///
+    /// # Errors
+    /// As [`Self::blocks`].
+    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError>;
+
+    /// Every value of a kind, by key. Not for blocks.
+    ///
+    /// # Errors
+    /// As [`Self::blocks`].
+    fn values(&self, kind: Kind) -> Result<Vec<Keyed>, EngineError>;
+
+    /// Whether [`Self::drop_below`] would free anything.
+    ///
+    /// # Errors
+    /// As [`Self::blocks`].
+    fn can_drop_below(&self, key: u64) -> Result<bool, EngineError>;
+
+    /// Frees the blocks with keys below `key`, as far as that is cheap; some may stay readable.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    fn drop_below(&self, key: u64) -> Result<(), EngineError>;
+
+    /// Gives freed space back to the file system now, at some cost; for a pause after a drain.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    fn shrink(&self) -> Result<(), EngineError>;
+
+    /// Bytes of blocks put since the engine last turned its memory into files, which is when freed space can go.
+    fn unflushed(&self) -> u64;
+}

@@ -1,0 +1,111 @@
+//! An engine that keeps its values in memory: for tests, and as the statement of what an engine does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Engine, EngineError, Keyed, Kind, Write};
+
+#[derive(Default)]
+struct Values {
+    blocks: BTreeMap<u64, Vec<u8>>,
+    notes: BTreeMap<(Kind, Vec<u8>), Vec<u8>>,
+}
+
+/// An engine in memory. A clone shares the values: what one wrote the other finds, as after a reopen.
+#[derive(Clone, Default)]
+pub struct MemoryEngine(Arc<Mutex<Values>>);
+
+impl MemoryEngine {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn values_of(&self) -> MutexGuard<'_, Values> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The key of a block as a number.
+pub(super) fn number(key: &[u8]) -> Result<u64, EngineError> {
+    key.try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| EngineError::Damaged("the key of a block has not 8 bytes".to_owned()))
+}
+
+impl Engine for MemoryEngine {
+    fn append(&self, batch: Vec<Write>, _durable: bool) -> Result<(), EngineError> {
+        let mut values = self.values_of();
+        for write in batch {
+            match (write.kind, write.value) {
+                (Kind::Block, Some(value)) => {
+                    drop(values.blocks.insert(number(&write.key)?, value))
+                }
+                (Kind::Block, None) => drop(values.blocks.remove(&number(&write.key)?)),
+                (kind, Some(value)) => drop(values.notes.insert((kind, write.key), value)),
+                (kind, None) => drop(values.notes.remove(&(kind, write.key))),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
+        let values = self.values_of();
+        let start = values
+            .blocks
+            .range(..=from)
+            .next_back()
+            .map_or(from, |(&key, _)| key);
+        let (mut found, mut bytes) = (Vec::new(), 0usize);
+        for (&key, value) in values.blocks.range(start..) {
+            bytes = bytes.saturating_add(value.len());
+            if found.len() > 1 && bytes > most {
+                break;
+            }
+            found.push((key, value.clone()));
+        }
+        Ok(found)
+    }
+
+    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
+        Ok(self
+            .values_of()
+            .blocks
+            .last_key_value()
+            .map(|(&key, value)| (key, value.clone())))
+    }
+
+    fn values(&self, kind: Kind) -> Result<Vec<Keyed>, EngineError> {
+        let values = self.values_of();
+        let of_kind = values
+            .notes
+            .range((kind, Vec::new())..)
+            .take_while(|((found, _), _)| *found == kind);
+        Ok(of_kind
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect())
+    }
+
+    fn can_drop_below(&self, key: u64) -> Result<bool, EngineError> {
+        let values = self.values_of();
+        Ok(values.blocks.range(..key).next().is_some())
+    }
+
+    fn drop_below(&self, key: u64) -> Result<(), EngineError> {
+        let mut values = self.values_of();
+        values.blocks = values.blocks.split_off(&key);
+        Ok(())
+    }
+
+    fn shrink(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn unflushed(&self) -> u64 {
+        0
+    }
+}

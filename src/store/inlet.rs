@@ -1,0 +1,307 @@
+//! The way into the store: what the field saw waits here, within a bound, until the writer takes it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::reading::{Body, Clock, Detail, Event, EventName, Name, Observation, Outlet};
+
+/// Most that waits, in readings; an observation counts for eight more. About 10 MB: at 25,000 values a second
+/// a disk may stall for 7 seconds, and a slower plant's for minutes, before anything falls out.
+pub const MOST_WAITING: usize = 200_000;
+/// What an observation takes beside its readings, in readings.
+const OVERHEAD: usize = 8;
+
+/// The store's entrance. It exists before the store is open; lines put into it, the writer takes out.
+#[derive(Clone)]
+pub struct Inlet {
+    queue: Arc<Queue>,
+}
+
+impl Inlet {
+    /// An empty one. `clock` dates the events that tell what fell out.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            queue: Arc::new(Queue {
+                clock,
+                waiting: Mutex::default(),
+                bell: Condvar::new(),
+            }),
+        }
+    }
+
+    pub(super) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+}
+
+impl Outlet for Inlet {
+    fn put(&self, observation: Observation) {
+        self.queue.put(observation);
+    }
+}
+
+/// What fell out of a device's observations.
+#[derive(Debug)]
+struct Overflow {
+    count: u64,
+    from: i64,
+    to: i64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// With the order of arrival: scans may fall out, the rest stays as long as there is a scan.
+    scans: VecDeque<(u64, Observation)>,
+    others: VecDeque<(u64, Observation)>,
+    arrived: u64,
+    weight: usize,
+    overflow: BTreeMap<Option<Name>, Overflow>,
+    /// The writer sleeps until something arrives.
+    wanted: bool,
+    /// The writer is to look at what else there is to do.
+    rung: bool,
+}
+
+/// The queue between the field and the writer, and the bell that wakes the writer.
+pub(super) struct Queue {
+    clock: Clock,
+    waiting: Mutex<Waiting>,
+    bell: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, observation: Observation) {
+        let mut waiting = self.lock();
+        waiting.weight = waiting.weight.saturating_add(weight(&observation));
+        waiting.arrived = waiting.arrived.saturating_add(1);
+        let item = (waiting.arrived, observation);
+        match item.1.body {
+            Body::Scan(_) => waiting.scans.push_back(item),
+            Body::Event(_) | Body::Description(_) => waiting.others.push_back(item),
+        }
+        while waiting.weight > MOST_WAITING && waiting.drop_one() {}
+        if waiting.wanted {
+            waiting.wanted = false;
+            drop(waiting);
+            self.bell.notify_one();
+        }
+    }
+
+    /// Wakes the writer whatever it waits for.
+    pub(super) fn ring(&self) {
+        self.lock().rung = true;
+        self.bell.notify_one();
+    }
+
+    /// Sleeps until [`Self::ring`], `until`, or, if `wanted`, an observation is there.
+    pub(super) fn wait(&self, wanted: bool, until: Option<Instant>) {
+        let mut waiting = self.lock();
+        while !(waiting.rung || wanted && waiting.has_any()) {
+            waiting.wanted = wanted;
+            waiting = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self
+                    .bell
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => break,
+                Some(left) => {
+                    self.bell
+                        .wait_timeout(waiting, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        waiting.wanted = false;
+        waiting.rung = false;
+    }
+
+    /// Whether anything waits to be committed.
+    pub(super) fn has_any(&self) -> bool {
+        self.lock().has_any()
+    }
+
+    /// Takes what waits, oldest first, up to about `most` readings, with an event for each device of which
+    /// something fell out.
+    pub(super) fn take(&self, most: usize) -> Vec<Observation> {
+        let mut waiting = self.lock();
+        let mut taken: Vec<Observation> = std::mem::take(&mut waiting.overflow)
+            .into_iter()
+            .map(|(device, lost)| Observation {
+                stamp: self.clock.now(),
+                body: Body::Event(told(device, &lost)),
+            })
+            .collect();
+        let mut left = most;
+        while let Some(observation) = waiting.pop() {
+            left = left.saturating_sub(weight(&observation));
+            taken.push(observation);
+            if left == 0 {
+                break;
+            }
+        }
+        taken
+    }
+}
+
+impl Waiting {
+    fn has_any(&self) -> bool {
+        !self.scans.is_empty() || !self.others.is_empty() || !self.overflow.is_empty()
+    }
+
+    fn pop(&mut self) -> Option<Observation> {
+        let scan_first = match (self.scans.front(), self.others.front()) {
+            (Some((scan, _)), Some((other, _))) => scan < other,
+            (scan, _) => scan.is_some(),
+        };
+        let queue = if scan_first {
+            &mut self.scans
+        } else {
+            &mut self.others
+        };
+        let (_, observation) = queue.pop_front()?;
+        self.weight = self.weight.saturating_sub(weight(&observation));
+        Some(observation)
+    }
+
+    /// Lets the oldest scan go; where there is none, the oldest of the rest.
+    fn drop_one(&mut self) -> bool {
+        let Some((_, dropped)) = self.scans.pop_front().or_else(|| self.others.pop_front()) else {
+            return false;
+        };
+        self.weight = self.weight.saturating_sub(weight(&dropped));
+        let time = dropped.stamp.wall_ns;
+        let lost = self.overflow.entry(dropped.body.device().cloned());
+        let lost = lost.or_insert(Overflow {
+            count: 0,
+            from: time,
+            to: time,
+        });
+        lost.count += 1;
+        lost.from = lost.from.min(time);
+        lost.to = lost.to.max(time);
+        true
+    }
+}
+
+fn told(device: Option<Name>, lost: &Overflow) -> Event {
+    let mut event = Event::gateway(EventName::BufferOverflow);
+    event.device = device;
+    event
+        .with(
+            "count",
+            Detail::Int(lost.count.try_into().unwrap_or(i64::MAX)),
+        )
+        .with("time", Detail::Times(lost.from, lost.to))
+}
+
+/// How much an observation counts.
+pub(super) fn weight(observation: &Observation) -> usize {
+    OVERHEAD + readings(&observation.body)
+}
+
+/// How many readings, or what takes as much memory.
+pub(super) fn readings(body: &Body) -> usize {
+    match body {
+        Body::Scan(scan) => scan.readings.len(),
+        Body::Event(event) => event.detail.len() * 2,
+        Body::Description(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reading::{ManualClock, MapHash, Scan, Schema, Stamp};
+
+    fn scan(device: &str, at: i64, readings: usize) -> Observation {
+        let name = |text| Name::new(text).unwrap();
+        let schema = Schema {
+            line: name("hall"),
+            device: name(device),
+            scan: name("default"),
+            labels: Vec::new(),
+            map: MapHash(0),
+            points: Vec::new(),
+        };
+        let scan = Scan {
+            schema: Arc::new(schema),
+            readings: vec![None; readings],
+            full: false,
+        };
+        Observation {
+            stamp: Stamp {
+                wall_ns: at,
+                ..Stamp::default()
+            },
+            body: Body::Scan(scan),
+        }
+    }
+
+    fn event(at: i64) -> Observation {
+        let stamp = Stamp {
+            wall_ns: at,
+            ..Stamp::default()
+        };
+        Observation {
+            stamp,
+            body: Body::Event(Event::gateway(EventName::LineUp)),
+        }
+    }
+
+    #[test]
+    fn keeps_the_order_of_arrival() {
+        let inlet = Inlet::new(Clock::new(ManualClock::at(0, 0)));
+        for at in 1..=4 {
+            inlet.put(scan("press", at * 2, 1));
+            inlet.put(event(at * 2 + 1));
+        }
+        let times: Vec<i64> = inlet
+            .queue()
+            .take(usize::MAX)
+            .iter()
+            .map(|o| o.stamp.wall_ns)
+            .collect();
+        assert_eq!(times, [2, 3, 4, 5, 6, 7, 8, 9]);
+        assert!(!inlet.queue().has_any());
+    }
+
+    #[test]
+    fn lets_the_oldest_scans_go_and_tells_it() {
+        let inlet = Inlet::new(Clock::new(ManualClock::at(0, 0)));
+        inlet.put(event(1));
+        let each = MOST_WAITING / 10 - OVERHEAD;
+        for at in 2..15 {
+            inlet.put(scan(if at % 2 == 0 { "press" } else { "oven" }, at, each));
+        }
+        let taken = inlet.queue().take(usize::MAX);
+        let events: Vec<String> = taken
+            .iter()
+            .filter_map(|o| match &o.body {
+                Body::Event(event) => Some(format!(
+                    "{} {:?} {:?}",
+                    event.name, event.device, event.detail
+                )),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            events,
+            [
+                r#"buffer-overflow Some("oven") [("count", Int(2)), ("time", Times(3, 5))]"#,
+                r#"buffer-overflow Some("press") [("count", Int(2)), ("time", Times(2, 4))]"#,
+                "line-up None []",
+            ]
+        );
+        assert_eq!(
+            taken.last().unwrap().stamp.wall_ns,
+            14,
+            "the newest is kept"
+        );
+    }
+}

@@ -1,0 +1,338 @@
+//! What an open engine holds, and whether the store can prove that it continues exactly.
+
+use std::sync::Arc;
+
+use super::block::{self, Header, body};
+use super::checkpoint::{Break, Checkpoint};
+use super::cursor::Cursor;
+use super::dead_letter::Letters;
+use super::directory::Place;
+use super::engine::{Engine, EngineError, Kind, Opening, Write};
+use super::envelope;
+use super::schema::{self, SchemaTable};
+use super::shared::Session;
+use crate::reading::{Body, Name, RangeSet, StreamId};
+
+/// After damage `seq` goes on this much higher: whatever was committed and perhaps sent, and is lost, stays below.
+const SKIP: u64 = 100_000;
+/// Bytes of blocks looked at in one go.
+const SCAN: usize = 1 << 20;
+
+/// What an engine holds.
+pub(super) struct Loaded {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) schemas: SchemaTable,
+    pub(super) cursors: Vec<(Name, Cursor)>,
+    pub(super) sessions: Vec<(Name, Session)>,
+    pub(super) letters: Letters,
+    /// `seq` behind the last record that is there.
+    pub(super) end: u64,
+    /// How the last run ended, as far as it is known: in order.
+    pub(super) clean: bool,
+    /// Why a new stream begins; `None`: the old one continues.
+    pub(super) broken: Option<Break>,
+}
+
+/// What is known from outside the engine.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// XXH3 of this machine's id; 0: unknown.
+    pub(super) machine: u64,
+    /// The stream and the highest `seq` that was once durable, as far as it was noted.
+    pub(super) mark: Option<(StreamId, u64)>,
+}
+
+/// An open engine, how it came to be open, and what it holds.
+pub(super) type Open = (Arc<dyn Engine>, Opening, Loaded);
+
+/// Opens the engine in `place`, rebuilt where there is a reason to; damage that shows only in what it holds is one.
+pub(super) fn open(
+    place: &Place,
+    known: Known,
+    rebuild: Option<String>,
+) -> Result<Open, EngineError> {
+    let (engine, opening) = match rebuild {
+        Some(why) => place.rebuild(why)?,
+        None => place.open()?,
+    };
+    match load(&*engine, &opening, known) {
+        Ok(loaded) => Ok((engine, opening, loaded)),
+        Err(EngineError::Damaged(why)) => {
+            drop(engine);
+            let (engine, opening) = place.rebuild(why)?;
+            let loaded = load(&*engine, &opening, known)?;
+            Ok((engine, opening, loaded))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads all but the blocks, and of those what the checkpoint does not cover.
+fn load(engine: &dyn Engine, opening: &Opening, known: Known) -> Result<Loaded, EngineError> {
+    let mut found = checkpoint(engine)?;
+    let has_checkpoint = found.is_some();
+    let mut checkpoint = found.take().unwrap_or_default();
+    let last = engine
+        .last_block()?
+        .map(|(first, value)| header_of(&value).ok_or_else(|| damaged(first)))
+        .transpose()?;
+    let end = last.as_ref().map_or(checkpoint.end, Header::end).max(1);
+    let schemas = schemas(engine, end)?;
+    let rebuilt = opening.rebuilt.is_some();
+    let from = if rebuilt || !has_checkpoint {
+        checkpoint.floor
+    } else {
+        checkpoint.next
+    };
+    let cursors = named(engine, Kind::Cursor, Cursor::found)?;
+    // What all had confirmed may have gone without a note of it.
+    let confirmed = cursors
+        .iter()
+        .map(|(_, cursor)| cursor.oldest())
+        .min()
+        .unwrap_or(1);
+    let hole = scan(
+        engine,
+        &mut checkpoint,
+        &schemas,
+        from.max(if rebuilt { confirmed } else { 0 }),
+        rebuilt,
+    )?;
+    let mut loaded = Loaded {
+        end,
+        clean: checkpoint.clean,
+        schemas,
+        cursors,
+        sessions: named(engine, Kind::Session, |value, generation| {
+            Some(Session {
+                value: value.to_vec(),
+                generation,
+                changed: false,
+            })
+        })?,
+        letters: Letters::found(&engine.values(Kind::DeadLetter)?),
+        // Told until it is committed.
+        broken: checkpoint.broken.clone(),
+        checkpoint,
+    };
+    let reason = if last.is_none()
+        && !has_checkpoint
+        && !rebuilt
+        && opening.cut == 0
+        && known.mark.is_none()
+    {
+        Some("new store".to_owned())
+    } else {
+        reason(&loaded.checkpoint, opening, known, end, has_checkpoint)
+    };
+    loaded.checkpoint.machine = known.machine;
+    loaded.checkpoint.next = loaded.checkpoint.next.max(end);
+    loaded.checkpoint.end = end;
+    loaded.checkpoint.next_dead = loaded.checkpoint.next_dead.max(loaded.letters.next());
+    if let Some(reason) = reason {
+        let previous = has_checkpoint
+            .then_some(loaded.checkpoint.stream)
+            .or(last.map(|last| last.stream))
+            .or(known.mark.map(|(stream, _)| stream));
+        loaded.begin_stream(reason, previous, end, hole, known);
+    }
+    loaded.checkpoint.clean = false;
+    Ok(loaded)
+}
+
+impl Loaded {
+    fn begin_stream(
+        &mut self,
+        reason: String,
+        previous: Option<StreamId>,
+        end: u64,
+        mut hole: RangeSet,
+        known: Known,
+    ) {
+        let state = &mut self.checkpoint;
+        let confirmed = self
+            .cursors
+            .iter()
+            .filter_map(|(_, cursor)| cursor.confirmed().bounds())
+            .map(|(_, last)| last);
+        let marked = known.mark.map_or(0, |(_, seq)| seq);
+        let seen = confirmed
+            .chain([marked, state.next.saturating_sub(1)])
+            .max()
+            .unwrap_or(0);
+        if previous.is_some() {
+            state.next = end.max(seen.saturating_add(1)).saturating_add(SKIP);
+            hole.insert(end, state.next.saturating_sub(1));
+        }
+        // What is lost for good must not keep a cursor from moving on.
+        for (_, cursor) in &mut self.cursors {
+            cursor.confirm(&hole);
+        }
+        state.stream = loop {
+            let stream = StreamId(fastrand::u32(1..));
+            if Some(stream) != previous {
+                break stream;
+            }
+        };
+        state
+            .counters
+            .values_mut()
+            .for_each(|counter| counter.described = 0);
+        let broken = Break {
+            reason,
+            previous,
+            last: end.saturating_sub(1),
+            hole,
+        };
+        self.checkpoint.broken = Some(broken.clone());
+        self.broken = Some(broken);
+    }
+}
+
+fn reason(
+    found: &Checkpoint,
+    opening: &Opening,
+    known: Known,
+    end: u64,
+    has_checkpoint: bool,
+) -> Option<String> {
+    if let Some(why) = &opening.rebuilt {
+        return Some(format!("rebuilt: {why}"));
+    }
+    if opening.cut > 0 {
+        return Some(format!("{} bytes were cut off a journal", opening.cut));
+    }
+    if !has_checkpoint || end < found.end {
+        return Some("records are missing".to_owned());
+    }
+    if let Some((stream, seq)) = known.mark
+        && stream == found.stream
+        && seq >= end.max(found.end)
+    {
+        return Some("the latest records are missing".to_owned());
+    }
+    let other = found.machine != known.machine && found.machine != 0 && known.machine != 0;
+    other.then(|| "another machine".to_owned())
+}
+
+fn damaged(first: u64) -> EngineError {
+    EngineError::Damaged(format!("the block at {first}"))
+}
+
+pub(super) fn header_of(value: &[u8]) -> Option<Header> {
+    block::header(envelope::exactly(value)?.payload).map(|(header, _)| header)
+}
+
+fn checkpoint(engine: &dyn Engine) -> Result<Option<Checkpoint>, EngineError> {
+    let values = engine.values(Kind::State)?;
+    let found = values
+        .iter()
+        .filter_map(|(_, value)| envelope::exactly(value));
+    Ok(found
+        .filter_map(|value| Checkpoint::found(value.payload, value.generation))
+        .max_by_key(|found| found.generation))
+}
+
+fn schemas(engine: &dyn Engine, head: u64) -> Result<SchemaTable, EngineError> {
+    let mut table = SchemaTable::default();
+    for (key, value) in engine.values(Kind::Schema)? {
+        let schema = envelope::exactly(&value)
+            .and_then(|value| schema::decode(&mut super::bytes::Bytes(value.payload)));
+        if let (Some(id), Some(schema)) = (schema::id_of(&key), schema) {
+            table.found(id, schema, head);
+        }
+    }
+    Ok(table)
+}
+
+fn named<T>(
+    engine: &dyn Engine,
+    kind: Kind,
+    decode: impl Fn(&[u8], u64) -> Option<T>,
+) -> Result<Vec<(Name, T)>, EngineError> {
+    let values = engine.values(kind)?;
+    let found = values.iter().filter_map(|(key, value)| {
+        let value = envelope::exactly(value)?;
+        Some((
+            Name::new(std::str::from_utf8(key).ok()?).ok()?,
+            decode(value.payload, value.generation)?,
+        ))
+    });
+    Ok(found.collect())
+}
+
+/// Counts on from the checkpoint through the blocks from `from` on. With `check`, blocks that cannot be read are taken
+/// out. What is missing between the blocks of one stream is returned.
+fn scan(
+    engine: &dyn Engine,
+    checkpoint: &mut Checkpoint,
+    schemas: &SchemaTable,
+    from: u64,
+    check: bool,
+) -> Result<RangeSet, EngineError> {
+    let (mut hole, mut next, mut before): (_, _, Option<(StreamId, u64)>) =
+        (RangeSet::new(), from, None);
+    loop {
+        let mut moved = false;
+        for (first, value) in engine.blocks(next, SCAN)? {
+            if first < next {
+                continue;
+            }
+            moved = true;
+            next = first.saturating_add(1);
+            let header = header_of(&value).filter(|header| {
+                header
+                    .schemas
+                    .iter()
+                    .all(|(id, _)| schemas.get(*id).is_some())
+            });
+            let Some(header) = header else {
+                if !check {
+                    return Err(damaged(first));
+                }
+                engine.append(
+                    vec![Write {
+                        kind: Kind::Block,
+                        key: first.to_be_bytes().to_vec(),
+                        value: None,
+                    }],
+                    false,
+                )?;
+                continue;
+            };
+            match before {
+                Some((stream, end)) if stream == header.stream => {
+                    hole.insert(end, first.saturating_sub(1))
+                }
+                None if check => hole.insert(from.max(1), first.saturating_sub(1)),
+                _ => (),
+            }
+            before = Some((header.stream, header.end()));
+            next = header.end().max(next);
+            count(checkpoint, &header, &value, schemas);
+        }
+        if !moved {
+            return Ok(hole);
+        }
+    }
+}
+
+fn count(checkpoint: &mut Checkpoint, header: &Header, value: &[u8], schemas: &SchemaTable) {
+    for span in &header.devices {
+        let counter = checkpoint.counters.entry(span.device.clone()).or_default();
+        counter.next = counter.next.max(span.first.saturating_add(span.count));
+    }
+    if !header.has_descriptions() || header.stream != checkpoint.stream {
+        return;
+    }
+    let payload = envelope::exactly(value)
+        .map(|value| value.payload)
+        .unwrap_or_default();
+    let records = block::decode(payload, |id| schemas.get(id).map(Arc::clone)).unwrap_or_default();
+    for record in records {
+        if let Body::Description(description) = &record.body {
+            let counter = checkpoint.counters.entry(Some(description.device.clone()));
+            counter.or_default().described = body::fingerprint(description);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What the writer and the readers of a store share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::cursor::Cursor;
+use super::engine::{Engine, EngineError};
+use super::inlet::{Queue, readings};
+use super::schema::SchemaTable;
+use crate::reading::{Name, RangeSet, Record, StreamId};
+
+/// Most readings in records that are kept in memory for the forwarders: the latest blocks, and as many read from disk.
+const MOST_CACHED: usize = 30_000;
+/// A record's own size, in readings.
+const OVERHEAD: usize = 4;
+
+pub(super) struct Shared {
+    /// `None` while the writer opens it anew.
+    pub(super) engine: RwLock<Option<Arc<dyn Engine>>>,
+    pub(super) state: Mutex<State>,
+    pub(super) schemas: Mutex<SchemaTable>,
+    pub(super) head: watch::Sender<u64>,
+    pub(super) queue: Arc<Queue>,
+    /// Since when the writer is at one piece of work; `None`: it waits for some.
+    pub(super) busy: Mutex<Option<Instant>>,
+}
+
+/// What changes with each commit and confirmation.
+pub(super) struct State {
+    pub(super) stream: StreamId,
+    /// No record below this is in the store.
+    pub(super) floor: u64,
+    /// `seq` behind the last durable record.
+    pub(super) next: u64,
+    pub(super) cursors: BTreeMap<Name, Cursor>,
+    pub(super) sessions: BTreeMap<Name, Session>,
+    pub(super) refusals: Vec<Refusal>,
+    /// Since when something is to be written without a block.
+    pub(super) changed: Option<Instant>,
+    /// Enough is to be written that it should not wait.
+    pub(super) urgent: bool,
+    pub(super) recent: Recent,
+    pub(super) loaded: VecDeque<Vec<Arc<Record>>>,
+    /// A reader came upon damage.
+    pub(super) damaged: Option<String>,
+    pub(super) stopping: bool,
+    pub(super) trouble: Option<String>,
+    pub(super) disk: u64,
+    pub(super) dead: usize,
+}
+
+/// A codec's small persistent value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Session {
+    pub(super) value: Vec<u8>,
+    pub(super) generation: u64,
+    pub(super) changed: bool,
+}
+
+/// A record that a broker refused for good.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) upstream: Name,
+    pub(super) seq: u64,
+    pub(super) reason: String,
+    pub(super) payload_size: u64,
+}
+
+/// The latest records, block by block, up to the last durable one and without a gap.
+#[derive(Default)]
+pub(super) struct Recent {
+    blocks: VecDeque<Vec<Arc<Record>>>,
+    weight: usize,
+}
+
+impl Recent {
+    /// Adds the block that follows.
+    pub(super) fn push(&mut self, block: Vec<Arc<Record>>) {
+        self.weight = self.weight.saturating_add(weight_of(&block));
+        self.blocks.push_back(block);
+        while self.weight > MOST_CACHED && self.blocks.len() > 1 {
+            let oldest = self.blocks.pop_front().unwrap_or_default();
+            self.weight = self.weight.saturating_sub(weight_of(&oldest));
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The records from `from` on; `None`: they begin later.
+    fn read(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
+        let first = self.blocks.front()?.first()?.seq;
+        if from < first {
+            return None;
+        }
+        let start = self
+            .blocks
+            .partition_point(|block| block.last().is_some_and(|last| last.seq < from));
+        let mut found = Found::new(limit);
+        let mut records = self.blocks.iter().skip(start).flatten();
+        while found.wants_more() {
+            let Some(record) = records.next() else { break };
+            if record.seq >= from {
+                found.push(record);
+            }
+        }
+        Some(found.records)
+    }
+}
+
+/// How much to read at once: whichever is reached first, but at least one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Records.
+    pub records: usize,
+    /// About as many bytes in memory.
+    pub bytes: usize,
+}
+
+/// Records gathered up to a limit.
+pub(super) struct Found {
+    pub(super) records: Vec<Arc<Record>>,
+    bytes: usize,
+    limit: ReadLimit,
+}
+
+impl Found {
+    pub(super) fn new(limit: ReadLimit) -> Self {
+        Self {
+            records: Vec::new(),
+            bytes: 0,
+            limit,
+        }
+    }
+
+    pub(super) fn wants_more(&self) -> bool {
+        self.records.is_empty()
+            || (self.records.len() < self.limit.records && self.bytes < self.limit.bytes)
+    }
+
+    pub(super) fn push(&mut self, record: &Arc<Record>) {
+        const READING: usize = 40;
+        self.bytes = self
+            .bytes
+            .saturating_add(weight_of(std::slice::from_ref(record)) * READING);
+        self.records.push(Arc::clone(record));
+    }
+}
+
+pub(super) fn weight_of(block: &[Arc<Record>]) -> usize {
+    block
+        .iter()
+        .map(|record| OVERHEAD + readings(&record.body))
+        .sum()
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn schemas(&self) -> MutexGuard<'_, SchemaTable> {
+        self.schemas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine; an error while it is being opened anew.
+    pub(super) fn engine(&self) -> Result<Arc<dyn Engine>, EngineError> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        engine
+            .clone()
+            .ok_or_else(|| EngineError::Stopped("it is being opened anew".to_owned()))
+    }
+
+    pub(super) fn set_engine(&self, engine: Option<Arc<dyn Engine>>) -> Option<Arc<dyn Engine>> {
+        std::mem::replace(
+            &mut *self.engine.write().unwrap_or_else(PoisonError::into_inner),
+            engine,
+        )
+    }
+
+    /// Notes since when the writer works.
+    pub(super) fn set_busy(&self, busy: bool) {
+        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = busy.then(Instant::now);
+    }
+
+    /// Notes that something is to be written without a block, and wakes the writer where it does not know yet.
+    pub(super) fn changed(&self, state: &mut State, urgent: bool) {
+        let first = state.changed.is_none();
+        if first {
+            state.changed = Some(Instant::now());
+        }
+        if first || (urgent && !state.urgent) {
+            state.urgent |= urgent;
+            self.queue.ring();
+        }
+    }
+}
+
+impl State {
+    /// Records from memory; `None`: they must be read from disk.
+    pub(super) fn in_memory(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
+        if from >= self.next {
+            return Some(Vec::new());
+        }
+        if let Some(found) = self.recent.read(from, limit) {
+            return Some(found);
+        }
+        let covers = |block: &&Vec<Arc<Record>>| {
+            block.first().is_some_and(|first| first.seq <= from)
+                && block.last().is_some_and(|last| last.seq >= from)
+        };
+        let block = self.loaded.iter().find(covers)?;
+        let mut found = Found::new(limit);
+        let mut records = block.iter().filter(|record| record.seq >= from);
+        while found.wants_more() {
+            let Some(record) = records.next() else { break };
+            found.push(record);
+        }
+        Some(found.records)
+    }
+
+    /// Keeps blocks that were read from disk, for other upstreams near by.
+    pub(super) fn keep_loaded(&mut self, blocks: Vec<Vec<Arc<Record>>>) {
+        for block in blocks {
+            let first = block.first().map(|record| record.seq);
+            self.loaded
+                .retain(|known| known.first().map(|record| record.seq) != first);
+            self.loaded.push_back(block);
+        }
+        let mut weight: usize = self.loaded.iter().map(|block| weight_of(block)).sum();
+        while weight > MOST_CACHED && self.loaded.len() > 1 {
+            weight =
+                weight.saturating_sub(self.loaded.pop_front().map_or(0, |block| weight_of(&block)));
+        }
+    }
+
+    /// The oldest `seq` that some upstream has not confirmed; without upstreams, the oldest there is.
+    pub(super) fn oldest_unconfirmed(&self) -> u64 {
+        let oldest = self.cursors.values().map(Cursor::oldest).min();
+        oldest.map_or(self.floor, |oldest| {
+            oldest.clamp(self.floor, self.next.max(self.floor))
+        })
+    }
+
+    /// Records that an upstream has not confirmed.
+    pub(super) fn backlog(&self, confirmed: &RangeSet) -> u64 {
+        let inside = confirmed.iter().map(|(first, last)| {
+            (last.saturating_add(1))
+                .min(self.next)
+                .saturating_sub(first.max(self.floor))
+        });
+        self.next
+            .saturating_sub(self.floor)
+            .saturating_sub(inside.sum())
+    }
+}

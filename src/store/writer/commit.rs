@@ -1,0 +1,242 @@
+//! One commit: what gathered becomes numbered records, a block, and durable.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{MARK_EVERY, MOST_READINGS, MOST_UNWRITTEN, SYNC_WITHIN, WRITE_WITHIN, Writer};
+use crate::reading::{Body, Event, EventName, Observation, Record};
+use crate::store::block::{self, body};
+use crate::store::engine::{EngineError, Kind, Write};
+use crate::store::envelope;
+
+impl Writer {
+    /// Commits what gathered, with all notes that wait. After an error the same records are pending still.
+    pub(super) fn commit(&mut self) -> Result<(), EngineError> {
+        self.last_commit = Some(Instant::now());
+        if self.pending.is_empty() {
+            self.take_refusals()?;
+            self.number();
+        }
+        let mut writes = Vec::new();
+        if let Some(first) = self.pending.first().map(|record| record.seq) {
+            let mut schemas = self.shared.schemas();
+            let value = block::encode(&self.pending, |schema| schemas.use_for(schema, first));
+            writes.extend(schemas.definitions());
+            writes.push(Write {
+                kind: Kind::Block,
+                key: first.to_be_bytes().to_vec(),
+                value,
+            });
+        }
+        writes.extend(self.note_writes());
+        if self.checkpoint_due {
+            writes.push(self.checkpoint_write());
+        }
+        if !writes.is_empty() {
+            self.shared.engine()?.append(writes, true)?;
+            self.committed();
+        }
+        Ok(())
+    }
+
+    /// The checkpoint as it is once the pending records are durable.
+    pub(super) fn checkpoint_write(&mut self) -> Write {
+        if let Some(last) = self.pending.last() {
+            self.checkpoint.end = last.seq.saturating_add(1);
+            // The first record of a stream tells how the one before ended.
+            self.checkpoint.broken = None;
+        }
+        self.checkpoint.write()
+    }
+
+    /// What follows a durable append.
+    pub(super) fn committed(&mut self) {
+        self.shared.schemas().written();
+        self.checkpoint_due = false;
+        self.notes.clear();
+        self.unsynced = false;
+        self.last_sync = Instant::now();
+        self.backoff.connected(Instant::now());
+        let recovered = {
+            let mut state = self.shared.state();
+            if let Some(last) = self.pending.last() {
+                let end = last.seq.saturating_add(1);
+                self.checkpoint.end = end;
+                state.next = end;
+                state.recent.push(std::mem::take(&mut self.pending));
+                self.shared.head.send_replace(end.saturating_sub(1));
+            }
+            state.dead = self.letters.count();
+            state.trouble.take().is_some()
+        };
+        if recovered {
+            log::info!("the store can be written again");
+            self.say(Event::gateway(EventName::DiskRecovered));
+        }
+        if self
+            .last_mark
+            .is_none_or(|last| last.elapsed() >= MARK_EVERY)
+        {
+            self.set_mark();
+        }
+    }
+
+    pub(super) fn set_mark(&mut self) {
+        self.last_mark = Some(Instant::now());
+        if let Err(error) = self.place.set_mark(
+            self.checkpoint.stream,
+            self.checkpoint.end.saturating_sub(1),
+        ) {
+            log::debug!("the mark of the store's head cannot be written: {error}");
+        }
+    }
+
+    /// Takes what gathered and gives each record its numbers.
+    fn number(&mut self) {
+        let mut taken: Vec<Observation> = self.own.drain(..).collect();
+        let weight: usize = taken.iter().map(crate::store::inlet::weight).sum();
+        if weight < MOST_READINGS {
+            taken.extend(self.shared.queue.take(MOST_READINGS - weight));
+        }
+        // A block is of one boot; there is a second one in tests only.
+        let boot = taken.first().map(|observation| observation.stamp.boot);
+        if let Some(other) = taken
+            .iter()
+            .position(|observation| Some(observation.stamp.boot) != boot)
+        {
+            self.own.extend(taken.drain(other..));
+        }
+        let mut pending = Vec::with_capacity(taken.len());
+        for observation in taken {
+            if self.is_wanted(&observation) {
+                pending.push(Arc::new(self.numbered(observation)));
+            }
+        }
+        self.pending = pending;
+    }
+
+    /// A description is kept only where it differs from the last one of its device in this stream; a scan not while the
+    /// store is full and drops the newest.
+    fn is_wanted(&mut self, observation: &Observation) -> bool {
+        match &observation.body {
+            Body::Event(_) => true,
+            Body::Scan(_) => !self.room.turns_away(observation),
+            Body::Description(description) => {
+                let counter = self
+                    .checkpoint
+                    .counters
+                    .entry(Some(description.device.clone()))
+                    .or_default();
+                let fingerprint = body::fingerprint(description).max(1);
+                std::mem::replace(&mut counter.described, fingerprint) != fingerprint
+            }
+        }
+    }
+
+    fn numbered(&mut self, observation: Observation) -> Record {
+        let device = observation.body.device().cloned();
+        let seq = self.checkpoint.next;
+        self.checkpoint.next = seq.saturating_add(1);
+        let counter = self.checkpoint.counters.entry(device).or_default();
+        let device_seq = counter.next;
+        counter.next = device_seq.saturating_add(1);
+        Record {
+            stream: self.checkpoint.stream,
+            seq,
+            device_seq,
+            stamp: observation.stamp,
+            body: observation.body,
+        }
+    }
+
+    /// The pending records as they came, without their numbers.
+    pub(super) fn unnumbered(&mut self) -> Vec<Observation> {
+        let records = std::mem::take(&mut self.pending)
+            .into_iter()
+            .map(Arc::unwrap_or_clone);
+        records
+            .map(|record| Observation {
+                stamp: record.stamp,
+                body: record.body,
+            })
+            .collect()
+    }
+
+    /// Cursors and sessions that changed, and dead letters. They count as written: after an error, [`Self::unwritten`].
+    pub(super) fn note_writes(&mut self) -> Vec<Write> {
+        let mut writes = self.notes.clone();
+        let mut state = self.shared.state();
+        state.changed = None;
+        state.urgent = false;
+        for (name, cursor) in state
+            .cursors
+            .iter_mut()
+            .filter(|(_, cursor)| cursor.changed())
+        {
+            writes.push(cursor.write(name));
+        }
+        for (name, session) in state
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| session.changed)
+        {
+            session.changed = false;
+            session.generation = session.generation.saturating_add(1);
+            let key = name.as_str().as_bytes();
+            let value = envelope::wrap(Kind::Session, key, session.generation, &session.value);
+            writes.push(Write {
+                kind: Kind::Session,
+                key: key.to_vec(),
+                value: Some(value),
+            });
+        }
+        writes
+    }
+
+    /// Has all cursors and sessions written again.
+    pub(super) fn unwritten(&self) {
+        let mut state = self.shared.state();
+        state.cursors.values_mut().for_each(|cursor| cursor.touch());
+        state
+            .sessions
+            .values_mut()
+            .for_each(|session| session.changed = true);
+        state.changed = Some(Instant::now());
+    }
+
+    /// Writes cursors and sessions without a block and without a sync, where they have waited long enough; syncs what
+    /// was written so.
+    pub(super) fn write_notes(&mut self) -> Result<(), EngineError> {
+        let due = {
+            let state = self.shared.state();
+            let many = state
+                .cursors
+                .values()
+                .any(|cursor| cursor.unwritten() >= MOST_UNWRITTEN);
+            state.urgent
+                || many
+                || state
+                    .changed
+                    .is_some_and(|since| since.elapsed() >= WRITE_WITHIN)
+        };
+        // A cursor never goes before the dead letter that moved it.
+        if due && self.notes.is_empty() {
+            let writes = self.note_writes();
+            if !writes.is_empty() {
+                self.shared.engine()?.append(writes, false)?;
+                self.unsynced = true;
+            }
+        }
+        if self.unsynced && self.last_sync.elapsed() >= SYNC_WITHIN {
+            self.shared.engine()?.sync()?;
+            self.unsynced = false;
+            self.last_sync = Instant::now();
+            // With records pending the checkpoint is ahead of what is durable.
+            if self.pending.is_empty() {
+                self.retire()?;
+                self.shrink_if_freed()?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,366 @@
+//! The store's bounds: what all upstreams have confirmed goes; beyond `max_size` and `max_age`, more does, and is told.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::Writer;
+use crate::reading::{Detail, Event, EventName, Name, Observation};
+use crate::store::StoreSettings;
+use crate::store::directory::Place;
+use crate::store::engine::EngineError;
+use crate::store::recovery::header_of;
+use crate::store::settings::WhenFull;
+use crate::store::{block, reader};
+
+/// When the store is full, so much is freed at once: two of the engine's tables.
+const STEP: u64 = 8 << 20;
+/// Kept free on the file system: the smaller of this and a twentieth of it.
+const RESERVE: u64 = 256 << 20;
+/// While the store is full and takes nothing new, how often it looks again; how often the age is looked at at the most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is told what was not taken.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// Records whose time cannot be trusted are looked at again after this.
+const UNSURE: Duration = Duration::from_secs(60);
+/// Bytes of blocks looked at in one go.
+const SCAN: usize = 1 << 20;
+
+/// What was not taken of a device while the store was full.
+#[derive(Debug)]
+struct Away {
+    count: i64,
+    from: i64,
+    to: i64,
+}
+
+/// How much room there is, and when to look again.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Of the quarantine, in bytes.
+    quarantine: u64,
+    /// The engine's memory when it was last looked at: it shrinks when it has become a file.
+    unflushed: u64,
+    measured: Option<Instant>,
+    /// Full, and set to drop the newest.
+    full: bool,
+    away: BTreeMap<Name, Away>,
+    told: Option<Instant>,
+    /// When the oldest record may be too old.
+    age: Option<Instant>,
+    /// Something was freed that the file system has not got back.
+    freed: bool,
+}
+
+impl Room {
+    pub(super) fn new(place: &Place, settings: &StoreSettings) -> Self {
+        let room = Self {
+            quarantine: settings.max_size / 10,
+            unflushed: u64::MAX,
+            measured: None,
+            full: false,
+            away: BTreeMap::new(),
+            told: None,
+            age: settings.max_age.map(|_| Instant::now()),
+            freed: false,
+        };
+        room.prune_quarantine(place);
+        room
+    }
+
+    /// When there is something to look at without anything to write.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let full = self
+            .full
+            .then(|| self.measured.map(|last| last + LOOK_EVERY))
+            .flatten();
+        full.into_iter().chain(self.age).min()
+    }
+
+    /// Whether an observation finds no room; it is counted then.
+    pub(super) fn turns_away(&mut self, observation: &Observation) -> bool {
+        if let (true, Some(device)) = (self.full, observation.body.device()) {
+            let time = observation.stamp.wall_ns;
+            let away = self.away.entry(device.clone()).or_insert(Away {
+                count: 0,
+                from: time,
+                to: time,
+            });
+            away.count = away.count.saturating_add(1);
+            away.from = away.from.min(time);
+            away.to = away.to.max(time);
+        }
+        self.full
+    }
+
+    /// What was not taken, as events: when there is room again, else now and then.
+    fn told_away(&mut self) -> Vec<Event> {
+        if self.away.is_empty()
+            || (self.full && self.told.is_some_and(|last| last.elapsed() < TELL_EVERY))
+        {
+            return Vec::new();
+        }
+        self.told = Some(Instant::now());
+        let told = |(device, away): (Name, Away)| {
+            Event::device(EventName::RecordsDropped, device)
+                .text("reason", "store full")
+                .with("count", Detail::Int(away.count))
+                .with("time", Detail::Times(away.from, away.to))
+        };
+        std::mem::take(&mut self.away)
+            .into_iter()
+            .map(told)
+            .collect()
+    }
+
+    /// Keeps what is left of damaged engines within a tenth of the store: the largest files go first, the reports stay.
+    pub(super) fn prune_quarantine(&self, place: &Place) {
+        let Place::Disk { dir, .. } = place else {
+            return;
+        };
+        let mut files = Vec::new();
+        sizes(&dir.join("quarantine"), &mut files);
+        files.sort();
+        let mut total: u64 = files.iter().map(|(size, _)| size).sum();
+        while total > self.quarantine {
+            let Some((size, path)) = files.pop() else {
+                break;
+            };
+            log::warn!("{} makes room in the quarantine", path.display());
+            if fs::remove_file(&path).is_ok() {
+                total = total.saturating_sub(size);
+            }
+        }
+    }
+}
+
+fn sizes(dir: &Path, found: &mut Vec<(u64, std::path::PathBuf)>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => sizes(&entry.path(), found),
+            Ok(meta) => found.push((meta.len(), entry.path())),
+            Err(_) => (),
+        }
+    }
+}
+
+impl Writer {
+    /// Looks after the bounds, where there is a reason to.
+    pub(super) fn tend(&mut self) -> Result<(), EngineError> {
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        let unflushed = self.shared.engine()?.unflushed();
+        let turned_over = unflushed < self.room.unflushed;
+        self.room.unflushed = unflushed;
+        let look_again = self.room.full
+            && self
+                .room
+                .measured
+                .is_none_or(|last| last.elapsed() >= LOOK_EVERY);
+        if turned_over {
+            self.retire()?;
+        }
+        if turned_over || look_again {
+            self.bound_size()?;
+        }
+        if self.room.age.is_some_and(|due| due <= Instant::now()) {
+            self.bound_age()?;
+        }
+        let told = self.room.told_away();
+        told.into_iter().for_each(|event| self.say(event));
+        Ok(())
+    }
+
+    /// Frees what all upstreams have confirmed. The counters are on disk before the blocks go that show them.
+    pub(super) fn retire(&mut self) -> Result<(), EngineError> {
+        let oldest = self
+            .shared
+            .state()
+            .oldest_unconfirmed()
+            .min(self.checkpoint.end);
+        if oldest <= self.checkpoint.floor || !self.shared.engine()?.can_drop_below(oldest)? {
+            return Ok(());
+        }
+        self.free_below(oldest)
+    }
+
+    fn free_below(&mut self, floor: u64) -> Result<(), EngineError> {
+        self.checkpoint.floor = floor;
+        let mut writes = self.note_writes();
+        writes.extend(self.shared.schemas().forget_below(floor));
+        writes.push(self.checkpoint.write());
+        let engine = self.shared.engine()?;
+        engine.append(writes, true)?;
+        self.notes.clear();
+        self.unsynced = false;
+        self.last_sync = Instant::now();
+        self.shared.state().floor = floor;
+        engine.drop_below(floor)?;
+        self.room.freed = true;
+        Ok(())
+    }
+
+    /// What was freed while nothing new came goes back to the file system at once; else new tables take it along.
+    pub(super) fn shrink_if_freed(&mut self) -> Result<(), EngineError> {
+        if self.room.freed {
+            self.shrink()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn shrink(&mut self) -> Result<(), EngineError> {
+        self.room.freed = false;
+        self.shared.engine()?.shrink()?;
+        self.measure();
+        Ok(())
+    }
+
+    fn measure(&mut self) -> u64 {
+        let used = self.place.used();
+        self.room.measured = Some(Instant::now());
+        self.shared.state().disk = used;
+        used
+    }
+
+    /// How many bytes too many there are: in the directory, or on the file system it shares with others.
+    fn excess(&mut self) -> u64 {
+        let used = self.measure();
+        let short = self.place.free().map_or(0, |(free, size)| {
+            RESERVE.min(size / 20).saturating_sub(free)
+        });
+        used.saturating_sub(self.settings.max_size).max(short)
+    }
+
+    fn bound_size(&mut self) -> Result<(), EngineError> {
+        let excess = self.excess();
+        match self.settings.when_full {
+            WhenFull::DropNewest => self.room.full = excess > 0,
+            WhenFull::DropOldest if excess > 0 => {
+                if self.room.freed {
+                    self.shrink()?;
+                }
+                let excess = self.excess();
+                if excess > 0 {
+                    self.drop_oldest(excess.saturating_add(STEP))?;
+                    self.shrink()?;
+                }
+            }
+            WhenFull::DropOldest => (),
+        }
+        Ok(())
+    }
+
+    /// Drops the oldest blocks that take about `bytes` together.
+    fn drop_oldest(&mut self, bytes: u64) -> Result<(), EngineError> {
+        let mut dropped = 0u64;
+        self.drop_while("max_size", |header, size| {
+            let more = dropped < bytes;
+            dropped = dropped.saturating_add(if header.count > 0 { size } else { 0 });
+            more
+        })
+    }
+
+    fn bound_age(&mut self) -> Result<(), EngineError> {
+        let Some(most) = self.settings.max_age else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let oldest = now
+            .wall_ns
+            .saturating_sub(i64::try_from(most.as_nanos()).unwrap_or(i64::MAX));
+        let mut wait = most;
+        // The age of a record is known only where both clocks were right.
+        self.drop_while("max_age", |header, _| {
+            if !now.synced || !header.synced() {
+                wait = UNSURE;
+                return false;
+            }
+            let left = header.latest.saturating_sub(oldest);
+            wait = Duration::from_nanos(u64::try_from(left).unwrap_or(0)).max(LOOK_EVERY);
+            left < 0
+        })?;
+        self.room.age = Some(Instant::now() + wait);
+        Ok(())
+    }
+
+    /// Drops blocks from the oldest on while `more` says so of a block and its size. Those that all upstreams confirmed
+    /// go untold.
+    fn drop_while(
+        &mut self,
+        reason: &'static str,
+        mut more: impl FnMut(&block::Header, u64) -> bool,
+    ) -> Result<(), EngineError> {
+        let (mut floor, start) = (self.shared.state().floor, self.checkpoint.floor);
+        'all: loop {
+            let before = floor;
+            for (first, value) in self.shared.engine()?.blocks(floor, SCAN)? {
+                let Some(header) = header_of(&value) else {
+                    return Err(EngineError::Damaged(format!("the block at {first}")));
+                };
+                if header.end() <= floor {
+                    continue;
+                }
+                if header.end() > self.checkpoint.end || !more(&header, value.len() as u64) {
+                    break 'all;
+                }
+                self.note_drop(&header, &value, reason);
+                floor = header.end();
+            }
+            self.shared.set_busy(true);
+            if floor == before {
+                break;
+            }
+        }
+        if floor <= start.max(1) {
+            return Ok(());
+        }
+        self.shared
+            .state()
+            .cursors
+            .values_mut()
+            .for_each(|cursor| cursor.pass(floor));
+        self.free_below(floor)?;
+        let events = self.untold.take();
+        events.into_iter().for_each(|event| self.say(event));
+        Ok(())
+    }
+
+    fn note_drop(&mut self, header: &block::Header, value: &[u8], reason: &'static str) {
+        let (first, last) = (header.first, header.end().saturating_sub(1));
+        let confirmed_by_all = |from: u64, to: u64| {
+            let state = self.shared.state();
+            let mut cursors = state
+                .cursors
+                .values()
+                .map(|cursor| cursor.confirmed().first_missing(from) > to);
+            !state.cursors.is_empty() && cursors.all(|confirmed| confirmed)
+        };
+        if confirmed_by_all(first, last) {
+            return;
+        }
+        let state = self.shared.state();
+        let partly = (state.cursors.values()).any(|cursor| {
+            let mut ranges = cursor.confirmed().iter();
+            ranges.any(|(from, to)| from <= last && to >= first)
+        });
+        drop(state);
+        let closely = partly || header.has_events();
+        let records = closely
+            .then(|| reader::decode(&self.shared, value))
+            .flatten();
+        match records {
+            None => self.untold.add_block(header, reason),
+            Some(records) => {
+                let lost: Vec<_> = records
+                    .iter()
+                    .filter(|record| !confirmed_by_all(record.seq, record.seq))
+                    .collect();
+                lost.into_iter()
+                    .for_each(|record| self.untold.add_record(record, reason));
+            }
+        }
+    }
+}

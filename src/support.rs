@@ -1,0 +1,4 @@
+//! What every layer may use; a closed list.
+
+pub mod backoff;
+pub mod units;

@@ -1,0 +1,33 @@
+//! What the library's errors mean.
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+use super::link::tls_error;
+use crate::upstream::error::UpstreamError;
+
+/// The error of a connection or channel, in our words where ours help more.
+pub(super) fn failure(error: &lapin::Error) -> UpstreamError {
+    match error.kind() {
+        ErrorKind::ProtocolError(refusal) => {
+            let reason = refusal.get_message().to_string();
+            match refusal.kind() {
+                AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+                    UpstreamError::NotAuthorised(reason)
+                }
+                AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => UpstreamError::Rejected(reason),
+                AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => UpstreamError::Closed(format!(
+                    "{reason}: create it at the broker, or have it declared (declare = {{ … }})"
+                )),
+                AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => UpstreamError::Closed(reason),
+            }
+        }
+        ErrorKind::IOError(error) => {
+            tls_error(error).unwrap_or_else(|| UpstreamError::Connection(error.to_string()))
+        }
+        ErrorKind::MissingHeartbeatError => {
+            UpstreamError::Connection("no sign of life from the broker (heartbeat)".to_owned())
+        }
+        _ => UpstreamError::Connection(error.to_string()),
+    }
+}

@@ -1,0 +1,46 @@
+//! Why a connection failed, and what that means.
+
+/// What to do about a failed connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Connect again after a back-off.
+    Reconnect,
+    /// Somebody has to change something (password, permission, protocol version): alarm, and try again seldom.
+    Stop,
+}
+
+/// A connection could not be made, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The name or address could not be reached, or the connection broke.
+    #[error("{0}")]
+    Connection(String),
+    /// An answer did not come within its time.
+    #[error("no answer within {1:?}: {0}")]
+    Timeout(&'static str, std::time::Duration),
+    /// A certificate or key could not be read, or TLS failed.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The secret could not be read.
+    #[error("password: {0}")]
+    Secret(String),
+    /// The broker knows us not, or does not allow it.
+    #[error("not authorised: {0}")]
+    NotAuthorised(String),
+    /// The broker takes no connection with these settings (protocol version, client id, quality of service).
+    #[error("rejected by the broker: {0}")]
+    Rejected(String),
+    /// The broker broke the protocol, or closed with this reason.
+    #[error("closed by the broker: {0}")]
+    Closed(String),
+}
+
+impl UpstreamError {
+    /// What to do about it.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::NotAuthorised(_) | Self::Rejected(_) => Verdict::Stop,
+            _ => Verdict::Reconnect,
+        }
+    }
+}

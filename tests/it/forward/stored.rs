@@ -1,0 +1,161 @@
+//! With a real store, its values in memory: from the inlet to the broker.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use forebay::forward::Link;
+use forebay::reading::{Body, Clock, Observation, Outlet, SystemClock};
+use forebay::store::engine::MemoryEngine;
+use forebay::store::settings::{StoreSettings, WhenFull};
+use forebay::store::{Inlet, Store, open_in_memory};
+use forebay::upstream::settings::{MqttVersion, UpstreamSettings};
+use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
+use serde_json::Value;
+
+use super::memory::{BOUND, Forwarder, scan, schema, settings};
+use crate::harness::mosquitto::Mosquitto;
+use crate::harness::scripted::{Reply, Scripted};
+use crate::harness::subscriber::Received;
+use crate::upstream_contract::mqtt;
+
+struct Opened {
+    store: Store,
+    inlet: Inlet,
+    clock: Clock,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Opened {
+    fn new(memory: &MemoryEngine) -> Self {
+        let clock = Clock::new(SystemClock::new());
+        let inlet = Inlet::new(clock.clone());
+        let settings = StoreSettings {
+            dir: PathBuf::new(),
+            max_size: StoreSettings::LEAST_SIZE,
+            max_age: None,
+            when_full: WhenFull::DropOldest,
+            commit_window: Duration::from_millis(1),
+        };
+        let (store, writer) = open_in_memory(memory, &settings, clock.clone(), &inlet).unwrap();
+        let writer = Some(std::thread::spawn(move || writer.run()));
+        Self {
+            store,
+            inlet,
+            clock,
+            writer,
+        }
+    }
+
+    fn put(&self, body: Body) {
+        let stamp = self.clock.now();
+        self.inlet.put(Observation { stamp, body });
+    }
+
+    fn forwarder(&self, port: u16) -> Forwarder {
+        let upstream = UpstreamSettings::Mqtt(mqtt::settings(port, MqttVersion::V5));
+        Forwarder::on(
+            settings(upstream),
+            self.store.clone(),
+            Arc::new(self.inlet.clone()),
+        )
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.store.stop();
+        self.writer.take().unwrap().join().unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto"]
+async fn all_that_was_committed_arrives_across_an_outage_and_a_restart() {
+    let mut broker = Mosquitto::start();
+    let subscriber = broker.subscribe("t/#").await;
+    let memory = MemoryEngine::default();
+    let schemas = [schema("meter-3"), schema("press")];
+    for run in 0..3 {
+        let opened = Opened::new(&memory);
+        let mut forwarder = opened.forwarder(broker.port());
+        let put = |count: u32| {
+            (0..count).for_each(|n| opened.put(scan(&schemas[n as usize % 2], n.into())))
+        };
+        put(500);
+        forwarder.wait_for(|status| status.confirmed >= 500).await;
+        broker.stop();
+        put(500);
+        forwarder
+            .wait_for(|status| status.link == Link::Connecting)
+            .await;
+        broker.restart();
+        // The event of the start is one more; in the second and third run what the first left behind is done already.
+        forwarder.wait_for(|status| status.confirmed == 1_001).await;
+        forwarder.stop().await;
+        assert_eq!(opened.store.status().backlogs[0].1, 0, "run {run}");
+    }
+    // Some come twice, as their acknowledgements were lost with the broker: each new arrival is looked at once.
+    let (mut looked, mut different) = (0, std::collections::BTreeSet::new());
+    let complete = |all: &[Received]| {
+        let new = all[looked..]
+            .iter()
+            .map(|received| received.json()["seq"].as_u64());
+        different.extend(new);
+        looked = all.len();
+        different.len() >= 3_003
+    };
+    let all = subscriber.wait_for(BOUND, complete).await;
+    let mut records: BTreeMap<u64, Value> = BTreeMap::new();
+    for received in &all {
+        let json = received.json();
+        records.insert(json["seq"].as_u64().unwrap(), json);
+    }
+    assert_eq!(
+        records.keys().copied().collect::<Vec<_>>(),
+        (1..=3_003).collect::<Vec<_>>()
+    );
+    for device in [Value::from("meter-3"), Value::from("press"), Value::Null] {
+        let ours = records.values().filter(|record| record["device"] == device);
+        let numbers: Vec<_> = ours
+            .map(|record| record["device_seq"].as_u64().unwrap())
+            .collect();
+        assert_eq!(
+            numbers,
+            (1..=numbers.len() as u64).collect::<Vec<_>>(),
+            "{device}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_kept_and_told() {
+    let broker = Scripted::start(|payload| {
+        let json: Value = serde_json::from_str(payload).unwrap();
+        Reply::Ack(if json["seq"] == 5 {
+            Reason::PayloadFormatInvalid
+        } else {
+            Reason::Success
+        })
+    })
+    .await;
+    let opened = Opened::new(&MemoryEngine::default());
+    let mut forwarder = opened.forwarder(broker.port());
+    let schema = schema("meter-3");
+    (0..10_u32).for_each(|n| opened.put(scan(&schema, n.into())));
+    // Ten scans and the event of the start, one of them refused, and the event that tells it.
+    forwarder
+        .wait_for(|status| status.confirmed == 11 && status.refused == 1)
+        .await;
+    forwarder.stop().await;
+    let told = broker
+        .arrivals()
+        .into_iter()
+        .find(|arrival| arrival.contains("records-refused"));
+    let told: Value = serde_json::from_str(&told.unwrap()).unwrap();
+    assert_eq!(told["detail"]["seq"], serde_json::json!([[5, 5]]), "{told}");
+    let letters = opened.store.dead_letters().unwrap();
+    assert_eq!(letters.len(), 1);
+}

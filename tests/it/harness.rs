@@ -1,0 +1,19 @@
+//! Real peers for the tests: brokers, Modbus servers, pseudo terminals, a proxy that misbehaves.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test takes what it needs of a peer; a peer offers what a broker or device can do"
+)]
+
+pub mod certs;
+pub mod collected;
+pub mod gateway;
+pub mod ledger;
+pub mod modbus;
+pub mod mosquitto;
+pub mod process;
+pub mod proxy;
+pub mod pty;
+pub mod rabbitmq;
+pub mod scripted;
+pub mod subscriber;

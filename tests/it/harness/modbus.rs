@@ -1,0 +1,75 @@
+//! A Modbus server of others: pymodbus, told what to hold by JSON lines (tests/it/peers/modbus_server.py).
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+/// A running server; it ends when this is dropped.
+pub struct ModbusServer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// The TCP port; 0 on a serial line.
+    pub port: u16,
+}
+
+impl ModbusServer {
+    /// Serves `units` (`{"1": {"holding": {"0": [1, 2]}}}`) over TCP on `port`; 0: a free one.
+    pub fn tcp(port: u16, units: &Value) -> Self {
+        Self::start(&json!({ "tcp": port, "units": units }))
+    }
+
+    /// Serves `units` over RTU on a serial port.
+    pub fn rtu(port: &Path, baud_rate: u32, units: &Value) -> Self {
+        Self::start(&json!({ "serial": port, "baud_rate": baud_rate, "units": units }))
+    }
+
+    /// Sets places; returns when they are set.
+    pub fn set(&mut self, unit: u8, table: &str, address: u16, values: &Value) {
+        let told = json!({ "unit": unit, "table": table, "address": address, "values": values });
+        self.tell(&told);
+    }
+
+    fn start(told: &Value) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/modbus_server.py");
+        let mut child = Command::new(python())
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?}: {error} (run scripts/setup)", python()));
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut this = Self {
+            child,
+            input,
+            output,
+            port: 0,
+        };
+        let answer = this.tell(told);
+        this.port = answer["port"].as_u64().unwrap().try_into().unwrap();
+        this
+    }
+
+    fn tell(&mut self, told: &Value) -> Value {
+        writeln!(self.input, "{told}").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+}
+
+impl Drop for ModbusServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The Python that has pymodbus.
+fn python() -> PathBuf {
+    let venv = || Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    std::env::var_os("FOREBAY_PYTHON").map_or_else(venv, PathBuf::from)
+}

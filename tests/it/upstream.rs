@@ -1,0 +1,4 @@
+//! Each kind of upstream against its real broker, beyond what the shared contract asks.
+
+pub(crate) mod amqp;
+mod amqp_faults;

@@ -1,0 +1,206 @@
+//! What every kind of upstream must do. A new kind implements [`Peer`] and joins the list at the end.
+
+mod amqp;
+pub(crate) mod mqtt;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay::reading::StreamId;
+use forebay::upstream::Connection;
+use forebay::upstream::error::{UpstreamError, Verdict};
+use forebay::upstream::message::{Address, Answer, Incoming, Message, Properties};
+use forebay::upstream::settings::UpstreamSettings;
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout};
+
+/// Bound of each single wait on a loaded machine.
+pub(crate) const BOUND: Duration = Duration::from_secs(20);
+
+/// A real broker and a consumer of all that it takes.
+pub(crate) trait Peer: Sized {
+    /// Starts it, or a part of it that is this test's alone, and subscribes.
+    async fn start() -> Self;
+    /// To connect to it, with a window of `inflight`.
+    fn settings(&self, inflight: u16) -> UpstreamSettings;
+    /// To connect to it with a password that it does not know.
+    async fn wrong_password() -> (Self, UpstreamSettings);
+    /// Where messages reach the consumer.
+    fn address(&self) -> Address;
+    /// The bodies that arrived, in order, once there are so many.
+    async fn arrived(&self, count: usize) -> Vec<Bytes>;
+    /// Ends it at once; its connections break.
+    fn kill(&mut self);
+    /// Stops answering; its connections stay open.
+    fn freeze(&mut self);
+}
+
+/// The `n`-th test message; its body is the number.
+pub(crate) fn message(address: &Address, n: u64) -> Message {
+    Message {
+        token: n,
+        address: address.clone(),
+        payload: n.to_string().into(),
+        retain: false,
+        content_type: "application/json",
+        properties: Some(Properties {
+            stream: StreamId(7),
+            seq: n,
+            device_seq: n,
+            historical: false,
+            timestamp_ms: 0,
+        }),
+    }
+}
+
+pub(crate) async fn open(settings: &UpstreamSettings) -> Connection {
+    let opened = timeout(BOUND, Connection::open(settings, 0, None)).await;
+    opened.expect("no connection in time").unwrap()
+}
+
+pub(crate) async fn next(connection: &mut Connection) -> Result<Incoming, UpstreamError> {
+    let incoming = timeout(BOUND, connection.next()).await;
+    incoming.expect("nothing came in in time")
+}
+
+pub(crate) async fn answer(connection: &mut Connection) -> (u64, Answer) {
+    match next(connection).await.unwrap() {
+        Incoming::Answer(token, answer) => (token, answer),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn every_message_is_answered_under_its_token_and_arrives_in_order<P: Peer>() {
+    let peer = P::start().await;
+    let address = peer.address();
+    for inflight in [1_u16, 7] {
+        let mut connection = open(&peer.settings(inflight)).await;
+        let (mut out, mut sent) = (0, 0);
+        let mut answers = BTreeMap::new();
+        while answers.len() < 50 {
+            while out < inflight && sent < 50 {
+                connection.submit(message(&address, sent)).unwrap();
+                (out, sent) = (out + 1, sent + 1);
+            }
+            let (token, answer) = answer(&mut connection).await;
+            assert_eq!(answer, Answer::Confirmed);
+            assert!(
+                answers.insert(token, answer).is_none(),
+                "{token} answered twice"
+            );
+            out -= 1;
+        }
+        assert_eq!(
+            answers.into_keys().collect::<Vec<_>>(),
+            (0..50).collect::<Vec<_>>()
+        );
+        connection.close().await;
+    }
+    let expected: Vec<_> = (0..50_u64).chain(0..50).map(|n| n.to_string()).collect();
+    assert_eq!(peer.arrived(100).await, expected);
+}
+
+/// A forwarder polls it beside other things, and drops the future each time one of those is first.
+async fn dropping_the_wait_loses_nothing<P: Peer>() {
+    let peer = P::start().await;
+    let address = peer.address();
+    let mut connection = open(&peer.settings(100)).await;
+    let mut answered = Vec::new();
+    for n in 0..100 {
+        connection.submit(message(&address, n)).unwrap();
+        let wait = Duration::from_micros(n * 7 % 50);
+        if let Some(incoming) = connection.next().now_or_never() {
+            answered.push(incoming.unwrap());
+        } else if let Ok(incoming) = timeout(wait, connection.next()).await {
+            answered.push(incoming.unwrap());
+        }
+    }
+    while answered.len() < 100 {
+        answered.push(next(&mut connection).await.unwrap());
+    }
+    for n in 0..100 {
+        assert!(
+            answered.contains(&Incoming::Answer(n, Answer::Confirmed)),
+            "{n}"
+        );
+    }
+    let expected: Vec<_> = (0..100).map(|n: u64| n.to_string()).collect();
+    assert_eq!(peer.arrived(100).await, expected);
+    connection.close().await;
+}
+
+async fn a_broken_link_ends_the_connection<P: Peer>() {
+    let mut peer = P::start().await;
+    let address = peer.address();
+    let settings = peer.settings(10);
+    let mut connection = open(&settings).await;
+    connection.submit(message(&address, 1)).unwrap();
+    assert_eq!(answer(&mut connection).await, (1, Answer::Confirmed));
+    peer.kill();
+    let error = loop {
+        // What the broker said before it was killed may still come in.
+        if let Err(error) = next(&mut connection).await {
+            break error;
+        }
+    };
+    assert_eq!(error.verdict(), Verdict::Reconnect, "{error}");
+    let start = Instant::now();
+    connection.close().await;
+    assert!(start.elapsed() < Duration::from_secs(2));
+    let refused = timeout(BOUND, Connection::open(&settings, 0, None)).await;
+    let error = refused
+        .unwrap()
+        .err()
+        .expect("it connects to a dead broker");
+    assert_eq!(error.verdict(), Verdict::Reconnect, "{error}");
+}
+
+async fn a_frozen_broker_answers_nothing_and_is_left_in_time<P: Peer>() {
+    let mut peer = P::start().await;
+    let address = peer.address();
+    let mut connection = open(&peer.settings(10)).await;
+    peer.freeze();
+    connection.submit(message(&address, 1)).unwrap();
+    let silence = timeout(Duration::from_millis(300), connection.next()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    let start = Instant::now();
+    connection.close().await;
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+async fn a_wrong_password_is_told_apart_from_a_broken_link<P: Peer>() {
+    let (_peer, settings) = P::wrong_password().await;
+    let refused = timeout(BOUND, Connection::open(&settings, 0, None)).await;
+    let error = refused.unwrap().err().expect("it takes a wrong password");
+    assert!(matches!(error, UpstreamError::NotAuthorised(_)), "{error}");
+    assert_eq!(error.verdict(), Verdict::Stop);
+}
+
+/// The tests above, for one kind.
+macro_rules! contract {
+    ($kind:ident, $peer:ty, $needs:literal) => {
+        mod $kind {
+            contract!(@ $peer, $needs,
+                every_message_is_answered_under_its_token_and_arrives_in_order,
+                dropping_the_wait_loses_nothing,
+                a_broken_link_ends_the_connection,
+                a_frozen_broker_answers_nothing_and_is_left_in_time,
+                a_wrong_password_is_told_apart_from_a_broken_link,
+            );
+        }
+    };
+    (@ $peer:ty, $needs:literal, $($test:ident,)*) => {
+        $(
+            #[tokio::test]
+            #[ignore = $needs]
+            async fn $test() {
+                super::$test::<$peer>().await;
+            }
+        )*
+    };
+}
+
+contract!(mqtt_3, super::mqtt::V3, "needs mosquitto");
+contract!(mqtt_5, super::mqtt::V5, "needs mosquitto");
+contract!(amqp_0_9_1, super::amqp::Queue, "needs rabbitmq");
