@@ -323,6 +323,14 @@ impl Consumer {
     ) -> Vec<Consumed> {
         self.collected.wait_for(bound, fulfilled).await
     }
+
+    /// Ends consuming and returns all that arrived. A message is collected before it is acknowledged: none can be gone
+    /// from the queue and missing here.
+    pub async fn stop(mut self) -> Vec<Consumed> {
+        self.task.abort();
+        let _ended = (&mut self.task).await;
+        self.collected.all()
+    }
 }
 
 impl Drop for Consumer {

@@ -126,15 +126,15 @@ async fn an_amqp_broker_that_is_stopped_frozen_or_without_the_queue_costs_nothin
     sleep(Duration::from_secs(share(20, 4))).await;
     topology(&broker, "all").await;
     let first = broker.client().await.consume("all").await;
-    let before = first.wait_for(BOUND, |all| all.len() > 100).await;
-    drop(first);
+    first.wait_for(BOUND, |all| all.len() > 100).await;
+    // All that it acknowledged is gone from the queue: what it has is complete only once it has ended.
+    let before = first.stop().await;
     broker.stop();
     sleep(away()).await;
     broker.start();
     broker.freeze();
     sleep(away()).await;
     broker.thaw();
-    // The first consumer had an acknowledgement for all it took; what it has is not in the queue any more.
     let second = broker.client().await.consume("all").await;
     sleep(Duration::from_secs(2)).await;
     stop(&mut gateway);
