@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::harness::gateway::Gateway;
 use crate::harness::process::until;
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(60);
 
 fn forebay(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_forebay"))

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 /// Bound of each single wait on a loaded machine.
-pub(crate) const BOUND: Duration = Duration::from_secs(20);
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// A real broker and a consumer of all that it takes.
 pub(crate) trait Peer: Sized {
@@ -147,7 +147,7 @@ async fn a_broken_link_ends_the_connection<P: Peer>() {
     assert_eq!(error.verdict(), Verdict::Reconnect, "{error}");
     let start = Instant::now();
     connection.close().await;
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(10));
     let refused = timeout(BOUND, Connection::open(&settings, 0, None)).await;
     let error = refused
         .unwrap()
@@ -166,7 +166,7 @@ async fn a_frozen_broker_answers_nothing_and_is_left_in_time<P: Peer>() {
     assert!(silence.is_err(), "{silence:?}");
     let start = Instant::now();
     connection.close().await;
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 async fn a_wrong_password_is_told_apart_from_a_broken_link<P: Peer>() {

@@ -11,7 +11,7 @@ use super::process::{Process, free_port, listens, until};
 use super::subscriber::Subscriber;
 
 /// How long a start or stop may take on a loaded machine.
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// What a broker is set to.
 #[derive(Debug, Clone, Default)]

@@ -19,7 +19,7 @@ use super::collected::Collected;
 use super::process::{free_port, listens, until};
 
 /// How long a start may take on a loaded machine; alone it takes 5 s.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 /// A running broker and a virtual host in it, which user guest may use.
 pub struct RabbitMq {

@@ -136,7 +136,7 @@ async fn an_amqp_broker_that_is_stopped_frozen_or_without_the_queue_costs_nothin
     sleep(away()).await;
     broker.thaw();
     let second = broker.client().await.consume("all").await;
-    sleep(Duration::from_secs(2)).await;
+    live_amqp(&second).await;
     stop(&mut gateway);
     let rest = all_of_amqp(&second).await;
     let ledger = Ledger::of(before.iter().chain(&rest).map(Consumed::json));

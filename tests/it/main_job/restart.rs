@@ -41,7 +41,7 @@ async fn a_restart_on_a_drained_store_is_small_and_fast_and_repeats_nothing() {
     stop(&mut gateway);
     // Generous, as tests do not measure: replaying the journal of what was delivered takes longer and more.
     assert!(
-        took < Duration::from_secs(5),
+        took < Duration::from_secs(20),
         "{took:?} until the first records"
     );
     assert!(rss < 64 << 10, "{rss} KiB");

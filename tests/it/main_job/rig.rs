@@ -9,7 +9,7 @@ use crate::harness::rabbitmq::{Consumed, Consumer, RabbitMq};
 use crate::harness::subscriber::{Received, Subscriber};
 
 /// How long anything that must happen may take on a loaded machine.
-pub(super) const BOUND: Duration = Duration::from_secs(60);
+pub(super) const BOUND: Duration = Duration::from_secs(120);
 
 /// The full count of a heavy suite, or the share that every change pays for.
 pub(super) fn share(long: u64, short: u64) -> u64 {
@@ -98,16 +98,20 @@ pub(super) async fn all_of_amqp(consumer: &Consumer) -> Vec<Consumed> {
 
 /// Waits until a scan arrives that was read just now: the backlog is through, and how many had arrived by then.
 pub(super) async fn live(subscriber: &Subscriber) -> usize {
-    let fresh = |all: &[Received]| {
-        let time = all.last().and_then(|message| {
-            message.json()["time"]
-                .as_str()?
-                .parse::<jiff::Timestamp>()
-                .ok()
-        });
-        time.is_some_and(|time| jiff::Timestamp::now().duration_since(time).as_secs_f64() < 1.0)
-    };
+    let fresh = |all: &[Received]| all.last().is_some_and(|last| is_fresh(&last.json()));
     subscriber.wait_for(BOUND, fresh).await.len()
+}
+
+/// As [`live`], over AMQP.
+pub(super) async fn live_amqp(consumer: &Consumer) {
+    let fresh = |all: &[Consumed]| all.last().is_some_and(|last| is_fresh(&last.json()));
+    consumer.wait_for(BOUND, fresh).await;
+}
+
+fn is_fresh(message: &serde_json::Value) -> bool {
+    let time = message["time"].as_str().map(str::parse::<jiff::Timestamp>);
+    time.and_then(Result::ok)
+        .is_some_and(|time| jiff::Timestamp::now().duration_since(time).as_secs_f64() < 1.0)
 }
 
 /// Stops the daemon and asserts that it ended in order.

@@ -18,7 +18,7 @@ use crate::harness::certs::Certs;
 use crate::harness::rabbitmq::RabbitMq;
 
 /// Longest that an answer may take on a loaded machine.
-pub(super) const BOUND: Duration = Duration::from_secs(20);
+pub(super) const BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) fn settings(port: u16, vhost: &str) -> AmqpSettings {
     AmqpSettings {

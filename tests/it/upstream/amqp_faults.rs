@@ -104,7 +104,7 @@ async fn a_broker_that_freezes_stops_or_dies_is_noticed_and_leaves_no_thread_beh
     );
     let start = Instant::now();
     connection.close().await;
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(10));
     no_threads().await;
     broker.thaw();
 
