@@ -13,6 +13,8 @@ pub(super) type Saved = BTreeMap<(Kind, Vec<u8>), (u64, Vec<u8>)>;
 
 /// How much of a file is looked at in one go.
 const WINDOW: usize = 4 << 20;
+/// What a disk cannot read goes by units of this, at least.
+const SECTOR: u64 = 4096;
 
 /// Keeps `found` unless a newer one is known.
 pub(super) fn keep(saved: &mut Saved, found: &Envelope<'_>) {
@@ -64,17 +66,28 @@ pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// Those of `found`.
 pub(super) fn scan<E>(
     path: &Path,
-    mut found: impl FnMut(&Envelope<'_>) -> Result<(), E>,
+    found: impl FnMut(&Envelope<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Ok(mut file) = File::open(path) else {
+    let Ok(file) = File::open(path) else {
         return Ok(());
     };
+    let length = file.metadata().map_or(0, |meta| meta.len());
+    scan_through(file, length, found)
+}
+
+/// As [`scan`], of the first `length` bytes of `file`. Each round gets on, or looks at a longer window once.
+fn scan_through<E>(
+    mut file: impl Read + Seek,
+    length: u64,
+    mut found: impl FnMut(&Envelope<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let (mut at, mut want, mut window) = (0u64, WINDOW, Vec::new());
-    loop {
-        let Some(end) = read_window(&mut file, at, want, &mut window) else {
-            at += 4096;
-            continue;
-        };
+    while at < length {
+        read_window(&mut file, at, want, &mut window);
+        let reached = at + window.len() as u64;
+        // Behind the window is what cannot be read, or the end: a value that reaches there is not whole.
+        let cut = reached < length && window.len() < want;
+        let whole = cut || reached >= length;
         let (mut place, mut short) = (0, None);
         while let Some(start) = envelope::find(&window, place) {
             match envelope::open(window.get(start..).unwrap_or_default()) {
@@ -82,40 +95,109 @@ pub(super) fn scan<E>(
                     found(&envelope)?;
                     place = start + envelope.bytes.len();
                 }
-                // At the end of the file it stays short for ever.
-                Opened::Short(length) if !end => {
+                Opened::Short(length) if !whole => {
                     short = Some((start, length));
                     break;
                 }
                 _ => place = start + 1,
             }
         }
-        match short {
-            _ if end => return Ok(()),
-            Some((start, length)) => {
-                at += start as u64;
-                want = length.max(WINDOW);
-            }
-            None => {
-                at += window.len() as u64;
-                want = WINDOW;
-            }
-        }
+        (at, want) = match short {
+            Some((start, length)) => (at + start as u64, length.max(WINDOW)),
+            None if cut => ((reached / SECTOR + 1) * SECTOR, WINDOW),
+            None => (reached, WINDOW),
+        };
+    }
+    Ok(())
+}
+
+/// Fills `window` with up to `want` bytes from `at`: fewer where the file ends, or cannot be read.
+fn read_window(file: &mut (impl Read + Seek), at: u64, want: usize, window: &mut Vec<u8>) {
+    window.clear();
+    if file.seek(SeekFrom::Start(at)).is_ok() {
+        // What was read before a bad sector counts, and the error shows by what is missing.
+        let _ = file.take(want as u64).read_to_end(window);
     }
 }
 
-/// Fills `window` with up to `want` bytes from `at`; whether the file ends there. `None`: these bytes cannot be read.
-fn read_window(file: &mut File, at: u64, want: usize, window: &mut Vec<u8>) -> Option<bool> {
-    window.clear();
-    let length = file.metadata().map(|meta| meta.len()).unwrap_or(0);
-    if at >= length {
-        return Some(true);
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::ops::Range;
+
+    use super::*;
+
+    /// Bytes of which some cannot be read, as on a disk with bad sectors.
+    struct Bad {
+        bytes: Vec<u8>,
+        at: usize,
+        bad: Range<usize>,
     }
-    file.seek(SeekFrom::Start(at)).ok()?;
-    match file.take(want as u64).read_to_end(window) {
-        Ok(_) => Some(at + window.len() as u64 >= length),
-        // A bad sector: what was read before it still counts.
-        Err(_) if !window.is_empty() => Some(false),
-        Err(_) => None,
+
+    impl Read for Bad {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.bad.contains(&self.at) {
+                return Err(io::ErrorKind::Other.into());
+            }
+            let good = if self.at < self.bad.start {
+                self.bad.start.min(self.bytes.len())
+            } else {
+                self.bytes.len()
+            };
+            let read = buffer.len().min(good - self.at);
+            buffer[..read].copy_from_slice(&self.bytes[self.at..self.at + read]);
+            self.at += read;
+            Ok(read)
+        }
     }
+
+    impl Seek for Bad {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            let SeekFrom::Start(at) = to else {
+                return Err(io::ErrorKind::Unsupported.into());
+            };
+            self.at = usize::try_from(at).unwrap();
+            Ok(at)
+        }
+    }
+
+    /// The keys found in values of `sizes` one behind the other, of which the bytes `bad` cannot be read.
+    fn found(sizes: &[usize], bad: Range<usize>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (key, &size) in sizes.iter().enumerate() {
+            let key = [u8::try_from(key).unwrap()];
+            bytes.extend(envelope::wrap(Kind::Cursor, &key, 1, &vec![7; size]));
+        }
+        let (length, mut keys) = (bytes.len() as u64, Vec::new());
+        let file = Bad { bytes, at: 0, bad };
+        let Ok(()) = scan_through(file, length, |value| {
+            keys.push(value.key[0]);
+            Ok::<(), Infallible>(())
+        });
+        keys
+    }
+
+    #[test]
+    fn a_value_that_reaches_into_a_bad_sector_is_passed_over() {
+        let whole = 0..0;
+        assert_eq!(found(&[20_000, 9_000, 5], whole), [0, 1, 2]);
+        assert_eq!(found(&[20_000, 9_000, 5], 4_096..8_192), [1, 2]);
+        assert_eq!(found(&[100, 20_000, 9_000, 5], 4_096..8_192), [0, 2, 3]);
+        assert_eq!(found(&[100, 200, 300], 0..100_000), [0u8; 0]);
+        assert_eq!(found(&[100, 200, 5_000], 4_096..100_000), [0, 1]);
+    }
+
+    #[test]
+    fn a_value_across_two_windows_is_found() {
+        let sizes = [WINDOW - 1_000, 5_000, MAX, MAX, 10];
+        assert_eq!(found(&sizes, 0..0), [0, 1, 2, 3, 4]);
+        let behind = WINDOW + 2 * MAX;
+        assert_eq!(
+            found(&sizes, behind - 9_000..behind),
+            [0, 1, 2, 4],
+            "a large value at the start of its window reaches into what cannot be read"
+        );
+    }
+
+    const MAX: usize = envelope::MAX_PAYLOAD;
 }
