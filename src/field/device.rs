@@ -132,7 +132,8 @@ impl Class {
                 })
                 .collect(),
         };
-        let reporter = Reporter::new(points.iter().map(|point| point.report).collect());
+        let rules = points.iter().map(|point| point.report).collect();
+        let reporter = Reporter::new(rules, period);
         let recipes = plan.points.iter().filter_map(|p| map.points.get(p.point));
         Self {
             period,

@@ -39,7 +39,6 @@ impl Session {
             ..
         } = pass;
         let ended = self.clock.now();
-        let scan = read.scan(&results, ended.boot_ns);
         let first_answer = failure.is_none() && !device.seen;
         let end = failure
             .as_ref()
@@ -56,7 +55,10 @@ impl Session {
         for (points, quality) in events {
             self.unreadable(&name, &points, quality);
         }
-        if let Some(scan) = scan {
+        // After the line was noted as back, so that the scan that shows it is complete.
+        let read = self.devices.get_mut(index);
+        let read = read.and_then(|device| device.classes.get_mut(class));
+        if let Some(scan) = read.and_then(|read| read.scan(&results, ended.boot_ns)) {
             self.put(began.midpoint(ended), scan);
         }
         self.schedule.served(index, class, ended);

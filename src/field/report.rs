@@ -1,4 +1,9 @@
 //! Report by exception: which readings of a scan are worth sending; pure.
+//!
+//! A consumer that keeps the last report of each point always knows its quality exactly and its value within the
+//! deadband: what is left out has not changed since it was sent.
+
+use std::time::Duration;
 
 use crate::field::modbus::map::{Change, ReportRule};
 use crate::reading::{Decimal, Reading, Value};
@@ -10,7 +15,7 @@ pub struct Reporter {
     last: Vec<Reading>,
     /// When the last complete scan was sent.
     full_ns: u64,
-    /// Shortest heartbeat; `None`: no rules, every scan is complete.
+    /// So long after a complete scan the next one is due; `None`: no rules, every scan is complete.
     heartbeat_ns: Option<u64>,
 }
 
@@ -24,13 +29,18 @@ pub struct Report {
 }
 
 impl Reporter {
-    /// A reporter for points with these rules, in the order of the readings.
-    pub fn new(rules: Vec<Option<ReportRule>>) -> Self {
+    /// A reporter for points with these rules, in the order of the readings, that are read every `period` (`None`: at
+    /// each connect only). The shortest heartbeat of the points is that of the class: it makes the whole scan complete.
+    pub fn new(rules: Vec<Option<ReportRule>>, period: Option<Duration>) -> Self {
         let shortest = rules.iter().flatten().map(|rule| rule.heartbeat).min();
+        // Scans come a little early or late: without this half, the heartbeat of a jittering scan would slip to the
+        // next one.
+        let early = period.unwrap_or_default() / 2;
+        let due = shortest.map(|heartbeat| heartbeat.saturating_sub(early));
         Self {
             last: Vec::new(),
             full_ns: 0,
-            heartbeat_ns: shortest.map(|d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
+            heartbeat_ns: due.map(|due| u64::try_from(due.as_nanos()).unwrap_or(u64::MAX)),
             rules,
         }
     }
@@ -59,8 +69,8 @@ impl Reporter {
         let places = self.rules.iter().zip(&mut self.last).zip(readings);
         let readings: Vec<_> = places
             .map(|((rule, last), reading)| {
-                let keep = rule.is_none_or(|rule| has_changed(rule.change, last, &reading));
-                keep.then(|| last.clone_from(&reading))?;
+                let change = rule.map(|rule| rule.change);
+                is_news(change, last, &reading).then(|| last.clone_from(&reading))?;
                 Some(reading)
             })
             .collect();
@@ -72,7 +82,9 @@ impl Reporter {
     }
 }
 
-fn has_changed(change: Change, last: &Reading, new: &Reading) -> bool {
+/// Whether `new` is sent where `last` was; a point without a rule (`None`) is sent with every scan that has a value for
+/// it. A null says nothing new the second time, so a device that is away is silent here too.
+fn is_news(change: Option<Change>, last: &Reading, new: &Reading) -> bool {
     if last.quality() != new.quality() {
         return true;
     }
@@ -80,9 +92,10 @@ fn has_changed(change: Change, last: &Reading, new: &Reading) -> bool {
         return false;
     };
     let bound = match change {
-        Change::Any => return last != new,
-        Change::Absolute(bound) => Some(bound),
-        Change::Percent(share) => number(last)
+        None => return true,
+        Some(Change::Any) => return last != new,
+        Some(Change::Absolute(bound)) => Some(bound),
+        Some(Change::Percent(share)) => number(last)
             .and_then(|last| last.abs().checked_mul(share))
             .and_then(|bound| bound.checked_mul(Decimal::new(1, -2))),
     };
@@ -106,81 +119,4 @@ fn number(value: &Value) -> Option<Decimal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::reading::Quality;
-
-    fn rule(change: Change) -> Option<ReportRule> {
-        Some(ReportRule {
-            change,
-            heartbeat: Duration::from_secs(60),
-        })
-    }
-
-    fn value(number: f64) -> Vec<Reading> {
-        vec![Reading::good(Value::F64(number))]
-    }
-
-    /// Which of `numbers`, a second apart, are sent.
-    fn sent(change: Change, numbers: &[f64]) -> Vec<f64> {
-        let mut reporter = Reporter::new(vec![rule(change)]);
-        let scans = numbers.iter().enumerate();
-        scans
-            .filter(|&(second, &number)| {
-                let now = u64::try_from(second).unwrap() * 1_000_000_000;
-                reporter.report(value(number), now).is_some()
-            })
-            .map(|(_, &number)| number)
-            .collect()
-    }
-
-    #[test]
-    fn a_change_is_more_than_the_deadband_from_what_was_sent_last() {
-        let half = Change::Absolute("0.5".parse().unwrap());
-        assert_eq!(
-            sent(half, &[230.1, 230.6, 230.7, 230.3, 230.1]),
-            [230.1, 230.7, 230.1]
-        );
-        let percent = Change::Percent("1".parse().unwrap());
-        assert_eq!(
-            sent(percent, &[100.0, 101.0, 101.1, 100.2, 99.0]),
-            [100.0, 101.1, 99.0]
-        );
-        assert_eq!(sent(percent, &[0.0, 0.0, 1e-9]), [0.0, 1e-9]);
-        assert_eq!(sent(Change::Any, &[1.0, 1.0, 2.0, 2.0]), [1.0, 2.0]);
-    }
-
-    #[test]
-    fn quality_changes_always_pass() {
-        let mut reporter = Reporter::new(vec![rule(Change::Absolute("1000".parse().unwrap()))]);
-        assert!(reporter.report(value(1.0), 0).unwrap().full);
-        let missing = || vec![Reading::missing(Quality::Timeout)];
-        let report = reporter.report(missing(), 1).unwrap();
-        assert!(!report.full);
-        assert_eq!(reporter.report(missing(), 2), None);
-        assert!(reporter.report(value(1.0), 3).is_some());
-    }
-
-    #[test]
-    fn a_heartbeat_and_a_return_make_a_full_scan() {
-        let mut reporter = Reporter::new(vec![rule(Change::Any), None]);
-        let scan = || vec![Reading::good(Value::Int(1)), Reading::good(Value::Int(2))];
-        assert!(reporter.report(scan(), 0).unwrap().full);
-        let second = reporter.report(scan(), 1).unwrap();
-        assert_eq!(second.readings, [None, Some(Reading::good(Value::Int(2)))]);
-        assert!(reporter.report(scan(), 60_000_000_000).unwrap().full);
-        reporter.forget();
-        assert!(reporter.report(scan(), 60_000_000_001).unwrap().full);
-    }
-
-    #[test]
-    fn without_rules_every_scan_is_complete_and_unmarked() {
-        let mut reporter = Reporter::new(vec![None]);
-        for now in 0..3 {
-            let report = reporter.report(value(1.0), now).unwrap();
-            assert!(!report.full && report.readings[0].is_some());
-        }
-    }
-}
+mod tests;

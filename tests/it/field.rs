@@ -3,5 +3,6 @@
 mod faults;
 mod late;
 mod peers;
+mod reports;
 mod rig;
 mod shares;
