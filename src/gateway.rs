@@ -285,7 +285,7 @@ fn start_line(
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     let place = match line.transport {
-        Transport::ModbusTcp { .. } => Place::Runtime,
+        Transport::ModbusTcp { .. } | Transport::ModbusRtuOverTcp { .. } => Place::Runtime,
         Transport::ModbusRtu(_) => Place::OwnThread,
     };
     let (line, inboxes) = (line.clone(), inboxes.clone());

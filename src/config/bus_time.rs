@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::field::modbus::map::DeviceMap;
 use crate::field::modbus::plan::{Block, plan};
-use crate::field::settings::{DeviceSettings, Parity, SerialSettings, Transport};
+use crate::field::settings::{DeviceSettings, Transport};
 use crate::reading::Name;
 
 /// A request and its answer over TCP take this at the least: two packets on a local network and a device's own work.
@@ -63,53 +63,33 @@ fn reads(map: &DeviceMap, class: &Name) -> Vec<u32> {
 }
 
 fn request_time(transport: &Transport, bytes: u32) -> Duration {
-    match transport {
-        Transport::ModbusRtu(serial) => {
-            let characters = character(serial) * (REQUEST + ANSWER + bytes);
-            characters + silence(serial) * 2 + serial.turnaround
+    match transport.bus() {
+        Some(bus) => {
+            let characters = bus.character() * (REQUEST + ANSWER + bytes);
+            characters + bus.silence() * 2 + bus.turnaround
         }
-        Transport::ModbusTcp { .. } => LEAST_TCP,
-    }
-}
-
-/// Time of a character with start, parity and stop bits.
-fn character(serial: &SerialSettings) -> Duration {
-    let parity = u32::from(serial.parity != Parity::None);
-    let bits = 1 + u32::from(serial.data_bits) + parity + u32::from(serial.stop_bits);
-    Duration::from_secs_f64(f64::from(bits) / f64::from(serial.baud_rate))
-}
-
-/// 3.5 characters before each frame, 1.75 ms above 19200 baud (MODBUS over Serial Line V1.02, 2.5.1.1).
-fn silence(serial: &SerialSettings) -> Duration {
-    if serial.baud_rate > 19_200 {
-        Duration::from_micros(1_750)
-    } else {
-        character(serial).mul_f64(3.5)
+        None => LEAST_TCP,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::settings::{BusSettings, SerialSettings};
 
     #[test]
     fn an_rtu_read_takes_its_characters_and_silences() {
         let serial = SerialSettings {
             port: "/dev/ttyS0".into(),
-            baud_rate: 9_600,
-            data_bits: 8,
-            parity: Parity::Even,
-            stop_bits: 1,
-            turnaround: Duration::from_millis(5),
+            bus: BusSettings {
+                baud_rate: 9_600,
+                turnaround: Duration::from_millis(5),
+                ..BusSettings::default()
+            },
         };
         // 11 bits a character: 8 + 5 + 20 characters, twice 3.5 characters of silence, and the turnaround.
         let expected = 40.0 * 11.0 / 9_600.0 + 0.005;
-        let time = request_time(&Transport::ModbusRtu(serial.clone()), 20).as_secs_f64();
+        let time = request_time(&Transport::ModbusRtu(serial), 20).as_secs_f64();
         assert!((time - expected).abs() < 1e-6, "{time} {expected}");
-        let fast = SerialSettings {
-            baud_rate: 115_200,
-            ..serial
-        };
-        assert_eq!(silence(&fast), Duration::from_micros(1_750));
     }
 }

@@ -13,7 +13,7 @@ use super::map::{self, MapDraft, ONCE, PERIODS, Periods};
 use super::suggest::did_you_mean;
 use super::tree::Value;
 use crate::field::modbus::map::DeviceMap;
-use crate::field::settings::{DeviceSettings, Transport};
+use crate::field::settings::DeviceSettings;
 use crate::reading::Name;
 
 /// A device, its line, and where they are named.
@@ -46,7 +46,7 @@ pub(super) fn read(
 ) -> Option<Device> {
     let line = find_line(fields, lines);
     let unit = read_unit(fields, line.and_then(Option::as_ref));
-    let map = read_map(fields, library);
+    let map = read_map(fields, library, line.and_then(Option::as_ref));
     let labels = read_labels(fields);
     labelled.extend(name.clone().map(|name| Labelled {
         name,
@@ -108,7 +108,7 @@ fn find_line<'l>(fields: &Fields<'_>, lines: &'l Lines) -> Option<&'l Option<Lin
 
 /// Its range depends on the kind of line; without a usable line any number will do.
 fn read_unit(fields: &Fields<'_>, line: Option<&Line>) -> Option<u8> {
-    let serial = line.map(|line| matches!(line.settings.transport, Transport::ModbusRtu(_)));
+    let serial = line.map(|line| line.settings.transport.bus().is_some());
     match serial {
         Some(true) => {
             if fields.entry("unit").is_none() {
@@ -124,7 +124,11 @@ fn read_unit(fields: &Fields<'_>, line: Option<&Line>) -> Option<u8> {
     }
 }
 
-fn read_map(fields: &Fields<'_>, library: &mut Library<'_>) -> Option<(MapDraft, DeviceMap)> {
+fn read_map(
+    fields: &Fields<'_>,
+    library: &mut Library<'_>,
+    line: Option<&Line>,
+) -> Option<(MapDraft, DeviceMap)> {
     let named = fields.entry("map").is_some();
     let mut draft = match fields.filled_text("map") {
         Some(text) => library.find(text, fields.at("map")),
@@ -141,7 +145,9 @@ fn read_map(fields: &Fields<'_>, library: &mut Library<'_>) -> Option<(MapDraft,
     // Read without a map too, so that mistakes in them are told.
     let mut whole = draft.clone().unwrap_or_default();
     whole.limits = map::read_limits(fields, whole.limits);
-    whole.quirks = map::read_quirks(fields, whole.quirks);
+    // The device knows better than its line, and that better than the map: a gateway is a thing of the line.
+    let of_line = line.map(|line| line.quirks).unwrap_or_default();
+    whole.quirks = map::read_quirks(fields).over(of_line.over(whole.quirks));
     if let Some((points, _)) = points {
         whole.merge(fields.log, points);
     }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use super::fields::Fields;
 use super::log::{Finding, Span};
-use crate::field::settings::{LineSettings, Parity, SerialSettings, Transport};
+use super::map::{OwnQuirks, read_quirks};
+use crate::field::settings::{BusSettings, LineSettings, Parity, SerialSettings, Transport};
 use crate::reading::Name;
 
 /// A line and where it is named.
 pub(super) struct Line {
     pub(super) settings: LineSettings,
+    /// Those of all its devices.
+    pub(super) quirks: OwnQuirks,
     pub(super) span: Span,
 }
 
@@ -18,11 +21,13 @@ pub(super) const TIMEOUTS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// Protocols of the product that this version does not speak yet.
-const LATER: [&str; 4] = [
-    "modbus-rtu-over-tcp",
-    "modbus-ascii",
-    "modbus-udp",
-    "serial",
+const LATER: [&str; 3] = ["modbus-ascii", "modbus-udp", "serial"];
+
+/// Those that it speaks.
+const PROTOCOLS: [(&str, ()); 3] = [
+    ("modbus-tcp", ()),
+    ("modbus-rtu", ()),
+    ("modbus-rtu-over-tcp", ()),
 ];
 
 /// Reads a line; `None` where it cannot be used, which is logged.
@@ -32,7 +37,7 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>) -> Option<Line> {
         None => {
             fields.missing(
                 "protocol",
-                "write protocol = \"modbus-tcp\" or \"modbus-rtu\"",
+                "write protocol = \"modbus-tcp\", \"modbus-rtu\" or \"modbus-rtu-over-tcp\"",
             );
             None
         }
@@ -40,6 +45,7 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>) -> Option<Line> {
     let transport = match protocol {
         Some("modbus-tcp") => read_tcp(fields),
         Some("modbus-rtu") => read_rtu(fields),
+        Some("modbus-rtu-over-tcp") => read_rtu_over_tcp(fields),
         other => {
             if let Some(word) = other {
                 refuse_protocol(fields, word);
@@ -52,6 +58,7 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>) -> Option<Line> {
     };
     let timeout = fields.duration("timeout", TIMEOUTS);
     let retries = fields.integer("retries", 0..=10_u32);
+    let quirks = read_quirks(fields);
     fields.finish();
     Some(Line {
         settings: LineSettings {
@@ -61,6 +68,7 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>) -> Option<Line> {
             retries: retries.unwrap_or(1),
             devices: Vec::new(),
         },
+        quirks,
         span: fields.span,
     })
 }
@@ -71,9 +79,9 @@ fn refuse_protocol(fields: &Fields<'_>, word: &str) {
         let finding = Finding::error(fields.at("protocol"), reason);
         fields
             .log
-            .push(finding.mend("use \"modbus-tcp\" or \"modbus-rtu\""));
+            .push(finding.mend("use \"modbus-tcp\", \"modbus-rtu\" or \"modbus-rtu-over-tcp\""));
     } else {
-        fields.choice("protocol", &[("modbus-tcp", ()), ("modbus-rtu", ())]);
+        fields.choice("protocol", &PROTOCOLS);
     }
 }
 
@@ -94,6 +102,11 @@ fn read_tcp(fields: &Fields<'_>) -> Option<Transport> {
             "remove it, or use protocol = \"modbus-rtu\"",
         );
     }
+    let (host, port) = read_address(fields)?;
+    Some(Transport::ModbusTcp { host, port })
+}
+
+fn read_address(fields: &Fields<'_>) -> Option<(String, u16)> {
     if !fields.has("address") {
         fields.entry("address");
         fields.missing("address", "write address = \"10.0.2.15:502\"");
@@ -109,10 +122,7 @@ fn read_tcp(fields: &Fields<'_>) -> Option<Transport> {
             .push(Finding::error(fields.at("address"), reason).mend(mend));
     }
     let (host, port) = split?;
-    Some(Transport::ModbusTcp {
-        host,
-        port: port.unwrap_or(502),
-    })
+    Some((host, port.unwrap_or(502)))
 }
 
 /// Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
@@ -144,6 +154,23 @@ fn read_rtu(fields: &Fields<'_>) -> Option<Transport> {
     if !fields.has("port") {
         fields.missing("port", "write port = \"/dev/serial/by-id/…\"");
     }
+    let bus = read_bus(fields);
+    Some(Transport::ModbusRtu(SerialSettings { port: port?, bus }))
+}
+
+fn read_rtu_over_tcp(fields: &Fields<'_>) -> Option<Transport> {
+    fields.refuse(
+        "port",
+        "`port` belongs to a serial line",
+        "write address = \"10.0.2.15:4001\"",
+    );
+    let bus = read_bus(fields);
+    let (host, port) = read_address(fields)?;
+    Some(Transport::ModbusRtuOverTcp { host, port, bus })
+}
+
+fn read_bus(fields: &Fields<'_>) -> BusSettings {
+    let default = BusSettings::default();
     let baud_rate = fields.integer("baud_rate", 50..=4_000_000_u32);
     let data_bits = fields.integer("data_bits", 5..=8_u8);
     if data_bits.is_some_and(|bits| bits != 8) {
@@ -161,14 +188,13 @@ fn read_rtu(fields: &Fields<'_>) -> Option<Transport> {
     let parity = fields.choice("parity", &words);
     let stop_bits = fields.integer("stop_bits", 1..=2_u8);
     let turnaround = fields.duration("turnaround", Duration::ZERO..=Duration::from_secs(10));
-    Some(Transport::ModbusRtu(SerialSettings {
-        port: port?,
-        baud_rate: baud_rate.unwrap_or(19_200),
-        data_bits: 8,
-        parity: parity.unwrap_or(Parity::Even),
-        stop_bits: stop_bits.unwrap_or(1),
-        turnaround: turnaround.unwrap_or(Duration::ZERO),
-    }))
+    BusSettings {
+        baud_rate: baud_rate.unwrap_or(default.baud_rate),
+        data_bits: default.data_bits,
+        parity: parity.unwrap_or(default.parity),
+        stop_bits: stop_bits.unwrap_or(default.stop_bits),
+        turnaround: turnaround.unwrap_or(default.turnaround),
+    }
 }
 
 #[cfg(test)]

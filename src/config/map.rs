@@ -78,7 +78,7 @@ pub(super) fn read(log: &Log, table: &Table, file: Span) -> MapDraft {
     }
     map.defaults.enums = codes::read_enums(&fields);
     map.limits = read_limits(&fields, map.limits);
-    map.quirks = read_quirks(&fields, map.quirks);
+    map.quirks = read_quirks(&fields).over(map.quirks);
     if let Some((scans, _)) = fields.table("scans") {
         map.scans = read_scans(log, scans);
     }
@@ -139,23 +139,40 @@ pub(super) fn read_limits(fields: &Fields<'_>, base: Limits) -> Limits {
     }
 }
 
-/// `[quirks]` of a map, or of a device over those of its map.
-pub(super) fn read_quirks(fields: &Fields<'_>, base: Quirks) -> Quirks {
-    let Some(quirks) = fields.fields("quirks") else {
-        return base;
-    };
-    let pause = quirks.duration(
-        "pause_after_connect",
-        Duration::ZERO..=Duration::from_secs(60),
-    );
-    let alone = quirks.bool("alone");
-    let lenient = quirks.bool("lenient_transaction_id");
-    quirks.finish();
-    Quirks {
-        pause_after_connect: pause.unwrap_or(base.pause_after_connect),
-        alone: alone.unwrap_or(base.alone),
-        lenient_transaction_id: lenient.unwrap_or(base.lenient_transaction_id),
+/// `[quirks]` as written: a key that is not there leaves what holds anyway.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OwnQuirks {
+    pause_after_connect: Option<Duration>,
+    alone: Option<bool>,
+    lenient_transaction_id: Option<bool>,
+}
+
+impl OwnQuirks {
+    /// These, and for the rest those of `base`.
+    pub(super) fn over(self, base: Quirks) -> Quirks {
+        Quirks {
+            pause_after_connect: self.pause_after_connect.unwrap_or(base.pause_after_connect),
+            alone: self.alone.unwrap_or(base.alone),
+            lenient_transaction_id: self
+                .lenient_transaction_id
+                .unwrap_or(base.lenient_transaction_id),
+        }
     }
+}
+
+/// `[quirks]` of a map, a line or a device.
+pub(super) fn read_quirks(fields: &Fields<'_>) -> OwnQuirks {
+    let Some(quirks) = fields.fields("quirks") else {
+        return OwnQuirks::default();
+    };
+    let pauses = Duration::ZERO..=Duration::from_secs(60);
+    let own = OwnQuirks {
+        pause_after_connect: quirks.duration("pause_after_connect", pauses),
+        alone: quirks.bool("alone"),
+        lenient_transaction_id: quirks.bool("lenient_transaction_id"),
+    };
+    quirks.finish();
+    own
 }
 
 /// A table of scan classes and their periods.

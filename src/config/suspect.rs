@@ -70,7 +70,8 @@ fn same_endpoint(log: &Log, lines: &Lines) {
     let mut seen: BTreeMap<String, &Line> = BTreeMap::new();
     for line in lines.values().flatten() {
         let endpoint = match &line.settings.transport {
-            Transport::ModbusTcp { host, port } => format!("{host}:{port}"),
+            Transport::ModbusTcp { host, port }
+            | Transport::ModbusRtuOverTcp { host, port, .. } => format!("{host}:{port}"),
             Transport::ModbusRtu(serial) => serial.port.display().to_string(),
         };
         match seen.get(&endpoint) {
@@ -105,12 +106,12 @@ fn overload(log: &Log, line: &Line, devices: &[&Device]) {
         return;
     }
     loads.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let basis = match transport {
-        Transport::ModbusRtu(serial) => format!(
+    let basis = match transport.bus() {
+        Some(bus) => format!(
             "at {} baud, even if every device answers at once",
-            serial.baud_rate
+            bus.baud_rate
         ),
-        Transport::ModbusTcp { .. } => format!("with {} a request", format_duration(LEAST_TCP)),
+        None => format!("with {} a request", format_duration(LEAST_TCP)),
     };
     let parts: Vec<String> = loads
         .iter()

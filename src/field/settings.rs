@@ -35,6 +35,26 @@ pub enum Transport {
     },
     /// Modbus RTU on a serial port (MODBUS over Serial Line V1.02).
     ModbusRtu(SerialSettings),
+    /// RTU frames in a TCP stream: a converter with a serial bus behind it.
+    ModbusRtuOverTcp {
+        /// Host name or address of the converter.
+        host: String,
+        /// TCP port; 502 unless the address names one.
+        port: u16,
+        /// The bus behind it.
+        bus: BusSettings,
+    },
+}
+
+impl Transport {
+    /// The serial bus that the devices are on; `None`: there is none, or nothing is known of it.
+    pub fn bus(&self) -> Option<&BusSettings> {
+        match self {
+            Self::ModbusTcp { .. } => None,
+            Self::ModbusRtu(serial) => Some(&serial.bus),
+            Self::ModbusRtuOverTcp { bus, .. } => Some(bus),
+        }
+    }
 }
 
 /// A serial port and its bus.
@@ -42,6 +62,13 @@ pub enum Transport {
 pub struct SerialSettings {
     /// Device file, best by `/dev/serial/by-id`.
     pub port: PathBuf,
+    /// The bus.
+    pub bus: BusSettings,
+}
+
+/// What the characters and silences of a serial bus take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusSettings {
     /// Bits per second.
     pub baud_rate: u32,
     /// 5 to 8; RTU needs 8.
@@ -52,6 +79,37 @@ pub struct SerialSettings {
     pub stop_bits: u8,
     /// Extra silence before a request, beyond the standard's 3.5 characters.
     pub turnaround: Duration,
+}
+
+impl Default for BusSettings {
+    /// What the standard asks of every device: 19200 baud, even parity, one stop bit (V1.02, 3.3 and 2.5.1).
+    fn default() -> Self {
+        Self {
+            baud_rate: 19_200,
+            data_bits: 8,
+            parity: Parity::Even,
+            stop_bits: 1,
+            turnaround: Duration::ZERO,
+        }
+    }
+}
+
+impl BusSettings {
+    /// How long one character takes: start bit, data, parity, stop bits.
+    pub fn character(&self) -> Duration {
+        let parity = u32::from(self.parity != Parity::None);
+        let bits = 1 + u32::from(self.data_bits) + parity + u32::from(self.stop_bits);
+        Duration::from_secs(1) * bits / self.baud_rate.max(1)
+    }
+
+    /// Silence between frames: 3.5 characters, above 19200 baud 1.75 ms (MODBUS over Serial Line V1.02, 2.5.1.1).
+    pub fn silence(&self) -> Duration {
+        if self.baud_rate > 19_200 {
+            Duration::from_micros(1750)
+        } else {
+            self.character() * 7 / 2
+        }
+    }
 }
 
 /// Parity of a serial line.
@@ -86,4 +144,20 @@ pub struct DeviceSettings {
     pub delay: Duration,
     /// `false`: not polled; its readings are sent once, null and `disabled`.
     pub enabled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silences_are_those_of_the_standard() {
+        let bus = |baud_rate| BusSettings {
+            baud_rate,
+            ..BusSettings::default()
+        };
+        assert_eq!(bus(9600).character().as_micros(), 1145);
+        assert_eq!(bus(9600).silence().as_micros(), 4010);
+        assert_eq!(bus(115_200).silence().as_micros(), 1750);
+    }
 }

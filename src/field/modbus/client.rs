@@ -8,6 +8,7 @@ use tokio_modbus::client::{Context, Reader, rtu, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext};
 
 use super::frame::ReadRequest;
+use super::ledger::Ledger;
 use super::link::{Exchange, Fault, Link, LinkTransport};
 use super::map::Table;
 use super::wire::{Bus, Framing, Opener};
@@ -44,6 +45,8 @@ pub struct Client {
     bus: Bus,
     pause: Duration,
     link: Option<Link>,
+    /// What the last wire left to the next.
+    ledger: Ledger,
     /// The library's side; made anew after any error, as its decoder then refuses the next answer.
     library: Option<(LinkTransport, Context)>,
     exchanges: u64,
@@ -57,6 +60,7 @@ impl Client {
             bus,
             pause,
             link: None,
+            ledger: Ledger::default(),
             library: None,
             exchanges: 0,
         }
@@ -71,14 +75,17 @@ impl Client {
             let wire = (self.opener)()
                 .await
                 .map_err(|error| FieldError::NoConnection(error.to_string()))?;
-            self.link = Some(Link::new(wire, self.bus, self.pause));
+            let ledger = std::mem::take(&mut self.ledger);
+            self.link = Some(Link::new(wire, self.bus, self.pause, ledger));
         }
         Ok(())
     }
 
     /// Closes the wire.
     pub fn close(&mut self) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            self.ledger = link.close();
+        }
         self.library = None;
     }
 

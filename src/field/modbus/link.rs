@@ -71,16 +71,27 @@ const MOST_INPUT: usize = 1024;
 const BROKEN_OFF: Duration = Duration::from_millis(50);
 
 impl Link {
-    pub(super) fn new(wire: Box<dyn Wire>, bus: Bus, pause: Duration) -> Self {
+    /// A link over `wire`, silent for `pause` at first. `ledger`: what was asked over an earlier wire and may still be
+    /// answered; a bus behind a converter knows nothing of connections.
+    pub(super) fn new(wire: Box<dyn Wire>, bus: Bus, pause: Duration, ledger: Ledger) -> Self {
         Self {
             wire,
             bus,
-            ledger: Ledger::default(),
+            ledger,
             input: BytesMut::with_capacity(512),
             transaction: fastrand::u16(..),
             quiet_until: Instant::now() + pause.max(bus.silence),
             answered: false,
             stale: 0,
+        }
+    }
+
+    /// Closes the wire; gives what must be known of it on the next one.
+    pub(super) fn close(self) -> Ledger {
+        match self.bus.framing {
+            // The connection takes its late answers with it.
+            Framing::Mbap => Ledger::default(),
+            Framing::Rtu => self.ledger,
         }
     }
 

@@ -39,7 +39,7 @@ fn the_reference_loads_without_a_warning() {
         .filter(|problem| problem.severity != Severity::Note)
         .collect();
     assert!(warnings.is_empty(), "{warnings:?}");
-    assert_eq!(config.lines.len(), 2);
+    assert_eq!(config.lines.len(), 3);
     assert_eq!(config.upstreams.len(), 2);
 }
 

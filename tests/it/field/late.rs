@@ -12,8 +12,8 @@ use super::rig::*;
 const EVERY: Duration = Duration::from_millis(50);
 const TIMEOUT: Duration = Duration::from_millis(100);
 
-fn transports() -> [Transport; 2] {
-    [tcp(1), rtu(std::path::Path::new("unused"))]
+fn transports() -> [Transport; 3] {
+    [tcp(1), rtu(std::path::Path::new("unused")), rtu_over_tcp(1)]
 }
 
 fn late(ms: u64) -> Behaviour {
@@ -87,7 +87,7 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
 /// On TCP a wrong bit is a wrong value that nothing could notice: the checksum of TCP itself sees to that.
 fn on(transport: &Transport, behaviour: Behaviour) -> Behaviour {
     Behaviour {
-        wrong_bit: behaviour.wrong_bit && matches!(transport, Transport::ModbusRtu(_)),
+        wrong_bit: behaviour.wrong_bit && transport.bus().is_some(),
         ..behaviour
     }
 }
@@ -107,14 +107,14 @@ proptest! {
     fn whatever_a_line_does_no_value_is_another_requests(
         first in prop::collection::vec(behaviour(), 1..60),
         second in prop::collection::vec(behaviour(), 1..60),
-        rtu in any::<bool>(),
+        kind in 0..3_usize,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
-        let transport = transports()[usize::from(rtu)].clone();
+        let transport = transports()[kind].clone();
         runtime.block_on(async {
             let devices = [device(1, 40), device(2, 40)];
             for (device, script) in devices.iter().zip([first, second]) {

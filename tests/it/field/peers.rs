@@ -290,6 +290,7 @@ async fn values_equal_what_the_server_was_given(
     let mut server = start(&units);
     let transport = match transport {
         Transport::ModbusTcp { .. } => tcp(server.port),
+        Transport::ModbusRtuOverTcp { .. } => rtu_over_tcp(server.port),
         serial => serial,
     };
     let names: Vec<_> = map
@@ -346,6 +347,13 @@ async fn values_equal_what_the_server_was_given_over_rtu() {
     let there = cable.there();
     let start = |units: &serde_json::Value| ModbusServer::rtu(&there, 115_200, units);
     values_equal_what_the_server_was_given(rtu(&cable.here()), start).await;
+}
+
+#[tokio::test]
+#[ignore = "needs pymodbus"]
+async fn values_equal_what_the_server_was_given_over_rtu_in_tcp() {
+    let start = |units: &serde_json::Value| ModbusServer::rtu_over_tcp(0, units);
+    values_equal_what_the_server_was_given(rtu_over_tcp(0), start).await;
 }
 
 #[tokio::test]

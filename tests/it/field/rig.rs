@@ -7,7 +7,9 @@ use std::time::Duration;
 use forebay::field::inbox::INBOX;
 use forebay::field::modbus::map::{DeviceMap, Order, Point, Quirks, RawType, Table, Transform};
 use forebay::field::modbus::wire::{Opener, Wire};
-use forebay::field::settings::{DeviceSettings, LineSettings, Parity, SerialSettings, Transport};
+use forebay::field::settings::{
+    BusSettings, DeviceSettings, LineSettings, Parity, SerialSettings, Transport,
+};
 use forebay::field::{LineRequest, LineTask};
 use forebay::reading::{
     Body, BootId, Clock, ClockSource, Description, EventName, MapHash, Name, Observation, Outlet,
@@ -231,20 +233,31 @@ pub(super) fn tcp(port: u16) -> Transport {
     }
 }
 
+/// A bus that is too fast to matter.
+const BUS: BusSettings = BusSettings {
+    baud_rate: 115_200,
+    data_bits: 8,
+    parity: Parity::None,
+    stop_bits: 1,
+    turnaround: Duration::ZERO,
+};
+
 pub(super) fn rtu(port: &std::path::Path) -> Transport {
-    Transport::ModbusRtu(SerialSettings {
-        port: port.into(),
-        baud_rate: 115_200,
-        data_bits: 8,
-        parity: Parity::None,
-        stop_bits: 1,
-        turnaround: Duration::ZERO,
-    })
+    let port = port.into();
+    Transport::ModbusRtu(SerialSettings { port, bus: BUS })
+}
+
+pub(super) fn rtu_over_tcp(port: u16) -> Transport {
+    Transport::ModbusRtuOverTcp {
+        host: "127.0.0.1".into(),
+        port,
+        bus: BUS,
+    }
 }
 
 /// A line in memory that ends at `devices`, with the framing of `transport`.
 pub(super) fn in_memory(transport: &Transport, devices: Vec<SimulatedDevice>) -> Opener {
-    let rtu = matches!(transport, Transport::ModbusRtu(_));
+    let rtu = transport.bus().is_some();
     Box::new(move || {
         let (ours, theirs) = tokio::io::duplex(4096);
         let devices = devices.clone();

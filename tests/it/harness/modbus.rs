@@ -21,6 +21,11 @@ impl ModbusServer {
         Self::start(&json!({ "tcp": port, "units": units }))
     }
 
+    /// The same with RTU frames in the TCP stream.
+    pub fn rtu_over_tcp(port: u16, units: &Value) -> Self {
+        Self::start(&json!({ "tcp": port, "framer": "rtu", "units": units }))
+    }
+
     /// Serves `units` over RTU on a serial port.
     pub fn rtu(port: &Path, baud_rate: u32, units: &Value) -> Self {
         Self::start(&json!({ "serial": port, "baud_rate": baud_rate, "units": units }))

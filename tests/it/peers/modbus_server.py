@@ -1,6 +1,6 @@
 """A Modbus server of others (pymodbus) for the tests. Talks JSON lines: what it is told on stdin, what it says on stdout.
 
-First line: {"tcp": PORT} (0: any) or {"serial": PATH, "baud_rate": N}, and "units": {"1": {TABLE: {ADDRESS: [VALUE, ...]}}}.
+First line: {"tcp": PORT} (0: any; with "framer": "rtu" for RTU frames) or {"serial": PATH, "baud_rate": N}, and "units": {"1": {TABLE: {ADDRESS: [VALUE, ...]}}}.
 Answer: {"port": N} once it serves. Later lines: {"unit": 1, "table": TABLE, "address": N, "values": [VALUE, ...]}, answered by {}.
 
 TABLE is coil, discrete, input or holding. A VALUE is a number (a register, or a bit), or {"type", "order", "value"}: packed here by
@@ -88,7 +88,8 @@ async def main():
             context, framer=FramerType.RTU, port=start["serial"], baudrate=start["baud_rate"], ignore_missing_devices=True
         )
     else:
-        server = ModbusTcpServer(context, address=("127.0.0.1", start["tcp"]), ignore_missing_devices=True)
+        framer = FramerType.RTU if start.get("framer") == "rtu" else FramerType.SOCKET
+        server = ModbusTcpServer(context, framer=framer, address=("127.0.0.1", start["tcp"]), ignore_missing_devices=True)
     await server.serve_forever(background=True)
     port = 0
     if "tcp" in start:
