@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::bus_time::{Cost, LEAST_TCP, costs};
+use super::bus_time::{Cost, costs};
 use super::device::{Device, Lines};
 use super::line::Line;
 use super::log::{Finding, Log};
 use super::upstream::Upstream;
+use crate::field::modbus::cost::LEAST_TCP;
 use crate::field::settings::Transport;
 use crate::support::units::format_duration;
 
@@ -91,21 +92,20 @@ fn same_endpoint(log: &Log, lines: &Lines) {
     }
 }
 
+/// More than the whole time of a line is not to be had: ticks will be left out.
 fn overload(log: &Log, line: &Line, devices: &[&Device]) {
     let transport = &line.settings.transport;
-    let mut loads: Vec<(f64, &Device, Vec<Cost>)> = devices
-        .iter()
-        .filter(|device| device.settings.enabled)
-        .map(|device| {
-            let costs = costs(transport, &device.settings);
-            (costs.iter().map(Cost::load).sum(), *device, costs)
-        })
-        .collect();
-    let total: f64 = loads.iter().map(|(load, ..)| load).sum();
+    let enabled = devices.iter().filter(|device| device.settings.enabled);
+    let classes = enabled.flat_map(|device| {
+        let costs = costs(transport, &device.settings).into_iter();
+        costs.map(move |cost| (*device, cost))
+    });
+    let mut classes: Vec<(&Device, Cost)> = classes.collect();
+    let total: f64 = classes.iter().map(|(_, cost)| cost.load()).sum();
     if total <= 1.0 {
         return;
     }
-    loads.sort_by(|a, b| b.0.total_cmp(&a.0));
+    classes.sort_by(|a, b| b.1.load().total_cmp(&a.1.load()));
     let basis = match transport.bus() {
         Some(bus) => format!(
             "at {} baud, even if every device answers at once",
@@ -113,43 +113,35 @@ fn overload(log: &Log, line: &Line, devices: &[&Device]) {
         ),
         None => format!("with {} a request", format_duration(LEAST_TCP)),
     };
-    let parts: Vec<String> = loads
-        .iter()
-        .take(3)
-        .map(|(_, device, costs)| show(device, costs))
-        .collect();
-    let more = loads.len().saturating_sub(3);
-    let more = if more > 0 {
-        format!("; and {more} more")
-    } else {
-        String::new()
+    let shown: Vec<String> = classes.iter().take(SHOWN).map(show).collect();
+    let more = match classes.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
     };
     let reason = format!(
-        "line `{}` needs {total:.2} s of bus time per second {basis}: {}{more}",
+        "line `{}`: {total:.2} s of bus time per second {basis}; slowest classes: {}{more}",
         line.settings.name,
-        parts.join("; ")
+        shown.join("; ")
     );
-    let Some((_, heaviest, _)) = loads.first() else {
+    let Some((heaviest, _)) = classes.first() else {
         return;
     };
     let finding = Finding::warning(heaviest.every_span, reason).also(line.span, "the line");
     log.push(finding.mend("lengthen the periods, or spread the devices over several lines"));
 }
 
-fn show(device: &Device, costs: &[Cost]) -> String {
-    let parts = costs.iter().map(|cost| {
-        let plural = if cost.requests == 1 { "" } else { "s" };
-        format!(
-            "{} request{plural} = {:.1} ms every {}",
-            cost.requests,
-            cost.time.as_secs_f64() * 1_000.0,
-            format_duration(cost.period)
-        )
-    });
+/// How many classes are worth reading of.
+const SHOWN: usize = 3;
+
+fn show((device, cost): &(&Device, Cost)) -> String {
+    let plural = if cost.requests == 1 { "" } else { "s" };
     format!(
-        "{} {}",
+        "{} {} {} request{plural} = {:.1} ms every {}",
         device.settings.name,
-        parts.collect::<Vec<_>>().join(" + ")
+        cost.class,
+        cost.requests,
+        cost.time.as_secs_f64() * 1_000.0,
+        format_duration(cost.period)
     )
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::modbus::client::{Answer, Manner};
+use super::modbus::cost::ReadCost;
 use super::modbus::decode::{Places, Recipe};
 use super::modbus::frame::ReadRequest;
-use super::modbus::plan::{Block, ScanPlan, plan};
+use super::modbus::known::Known;
+use super::modbus::plan::{Block, Place, ScanPlan, plan};
 use super::report::{Report, Reporter};
 use super::settings::{DeviceSettings, LineSettings};
 use crate::reading::{Description, Name, Quality, Reading, Scan, Schema, SchemaPoint};
@@ -114,7 +116,8 @@ impl Class {
         period: Option<Duration>,
     ) -> Self {
         let map = &device.map;
-        let plan = plan(map, name);
+        let cost = ReadCost::typical(&line.transport, device.delay);
+        let plan = plan(map, name, &cost, &Known::default());
         let placed = |place: &usize| map.points.get(plan.points.get(*place)?.point);
         let points: Vec<_> = plan.sent.iter().filter_map(placed).collect();
         let schema = Schema {
@@ -179,7 +182,9 @@ impl Class {
         let sent = self.plan.sent.iter().zip(&self.schema.points);
         let inside = sent.filter(|(place, _)| {
             let point = self.plan.points.get(**place);
-            point.is_some_and(|point| point.block == block)
+            point.is_some_and(
+                |point| matches!(point.place, Place::Read { block: at, .. } if at == block),
+            )
         });
         let names: Vec<_> = inside.map(|(_, point)| point.name.as_str()).collect();
         names.join(", ")
@@ -197,12 +202,16 @@ impl Class {
     fn readings(&self, results: &Results) -> Vec<Reading> {
         let mut all: Vec<Reading> = Vec::with_capacity(self.recipes.len());
         for (placed, recipe) in self.plan.points.iter().zip(&self.recipes) {
-            let result = results.get(placed.block);
-            let places = match result {
-                Some(Ok(Answer::Registers(words))) => {
-                    words.get(placed.offset..).map(Places::Registers)
+            let (result, offset) = match placed.place {
+                Place::Read { block, offset } => (results.get(block), offset),
+                Place::Refused(code) => {
+                    all.push(Reading::missing(Quality::Exception(code)));
+                    continue;
                 }
-                Some(Ok(Answer::Bits(bits))) => bits.get(placed.offset).copied().map(Places::Bit),
+            };
+            let places = match result {
+                Some(Ok(Answer::Registers(words))) => words.get(offset..).map(Places::Registers),
+                Some(Ok(Answer::Bits(bits))) => bits.get(offset).copied().map(Places::Bit),
                 Some(Err(_)) | None => None,
             };
             let factor = placed.factor.and_then(|factor| all.get(factor));

@@ -1,8 +1,10 @@
 //! Modbus Application Protocol V1.1b3: maps, block reads, decoding, the link.
 
 pub mod client;
+pub mod cost;
 pub mod decode;
 pub mod frame;
+pub mod known;
 mod ledger;
 mod link;
 pub mod map;
