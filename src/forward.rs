@@ -1,8 +1,10 @@
 //! One task an upstream: reads durable records, has them encoded, submits them, moves the cursor.
 
 mod desk;
+mod feed;
 mod filter;
 mod forwarder;
+mod rate;
 pub mod route;
 mod session;
 pub mod settings;

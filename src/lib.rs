@@ -30,9 +30,9 @@
 //! 1. A line has one owner task.
 //! 2. A record is visible to a forwarder only once it is durable.
 //! 3. A cursor moves only on the broker's acknowledgement.
-//! 4. Oldest-first: on each connection records are submitted in sequence. After a retryable refusal or a lost
-//!    connection the forwarder stops, awaits what is out, and repeats from the oldest unconfirmed: it
-//!    repeats, never skips.
+//! 4. On each connection records are submitted in sequence: all in one lane (oldest-first), or the newest in one and
+//!    the backlog in another (live-first). After a retryable refusal or a lost connection a lane stops, awaits what
+//!    it has out, and repeats from its oldest unconfirmed: it repeats, never skips.
 //! 5. Every queue, window, batch, retry delay and wait has a bound.
 //! 6. The field side never waits for an upstream.
 //! 7. A record that is lost or refused is counted and named.

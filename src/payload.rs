@@ -38,13 +38,20 @@ impl Codec {
     /// Begins a session on a new connection, at `now`: what is to be published first, retained. `catalogue` has the
     /// devices that go to this upstream.
     pub fn open(&mut self, catalogue: &Catalogue, now: Stamp) -> Vec<Greeting> {
-        let greeting = |description: &Arc<Description>| Greeting {
+        let greetings = catalogue.iter();
+        greetings
+            .map(|description| self.copy(description, now))
+            .collect()
+    }
+
+    /// A copy of a device's description, at `now`.
+    pub fn copy(&mut self, description: &Arc<Description>, now: Stamp) -> Greeting {
+        Greeting {
             description: Arc::clone(description),
             payload: match self {
                 Self::Json(json) => json.greeting(description, now),
             },
-        };
-        catalogue.iter().map(greeting).collect()
+        }
     }
 
     /// The message of a record. `historical`: it is sent from the backlog.

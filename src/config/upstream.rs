@@ -2,10 +2,9 @@
 
 mod amqp;
 mod broker;
+mod delivery;
 mod mqtt;
 mod routes;
-
-use std::time::Duration;
 
 use super::device::Labelled;
 use super::fields::Fields;
@@ -53,13 +52,11 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>, site: &Site<'_>) -> 
     };
     let devices = read_devices(fields, site);
     let payload = read_payload(fields);
-    read_delivery(fields);
+    let (delivery, historical_after) = delivery::read(fields);
     let start = fields.choice(
         "start",
         &[("newest", Start::Newest), ("oldest", Start::Oldest)],
     );
-    let late = Duration::ZERO..=Duration::from_secs(86_400);
-    let historical_after = fields.duration("historical_after", late);
     let Some(kind) = kind else {
         know_both(fields);
         fields.finish();
@@ -84,7 +81,8 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>, site: &Site<'_>) -> 
             routes,
             devices,
             start: start.unwrap_or(Start::Newest),
-            historical_after: historical_after.unwrap_or(Duration::from_secs(10)),
+            historical_after,
+            delivery,
             pace: Pace::default(),
         },
         client_span: fields.at("client_id"),
@@ -143,26 +141,5 @@ fn read_payload(fields: &Fields<'_>) -> PayloadSettings {
     PayloadSettings {
         codec: codec.unwrap_or(CodecKind::Json),
         integers_as_text: integers.unwrap_or(false),
-    }
-}
-
-/// The order of delivery: only by sequence.
-fn read_delivery(fields: &Fields<'_>) {
-    if fields.text("delivery") == Some("live-first") {
-        let finding = Finding::error(
-            fields.at("delivery"),
-            "delivery = \"live-first\" is not supported yet",
-        );
-        fields
-            .log
-            .push(finding.mend("remove it: records go out in sequence order"));
-    } else {
-        fields.choice("delivery", &[("oldest-first", ())]);
-    }
-    for key in ["history_rate", "max_rate"] {
-        fields.not_yet(
-            key,
-            "remove it: records go out as fast as the broker takes them",
-        );
     }
 }

@@ -1,26 +1,29 @@
 //! What a forwarder keeps from one connection to the next: its place in the queue, its codec, its books.
 
+mod described;
+mod rates;
+mod telling;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::described::Described;
+use self::rates::Rates;
 use super::filter::Filter;
 use super::route::{Escape, Router};
-use super::settings::ForwarderSettings;
+use super::settings::{ForwarderSettings, Order};
 use super::source::Source;
 use super::status::{ForwarderStatus, Link};
-use super::window::{Letter, Refusal, Window};
-use crate::payload::Codec;
-use crate::reading::{
-    Body, Catalogue, Clock, Event, EventName, Name, Observation, Outlet, RangeSet, Record, Stamp,
-};
+use super::window::{Lane, Letter, Parcel, Refusal, Window};
+use crate::payload::{Codec, Greeting};
+use crate::reading::{Body, Catalogue, Clock, Name, Outlet, RangeSet, Record, Stamp};
 use crate::support::backoff::Backoff;
-use crate::upstream::message::{Address, Message, Properties};
+use crate::upstream::message::{Message, Properties};
 use crate::upstream::settings::UpstreamSettings;
 
 /// How old the time may be by which records are told historical: the system's answer costs a call each.
@@ -38,8 +41,11 @@ pub(super) struct Desk<S: Source> {
     pub(super) head: watch::Receiver<u64>,
     pub(super) ack_timeout: Duration,
     pub(super) count: Counts,
+    pub(super) order: Order,
     router: Router,
     filter: Filter,
+    rates: Rates,
+    described: Described,
     historical_after: Duration,
     catalogue: watch::Receiver<Catalogue>,
     outlet: Arc<dyn Outlet>,
@@ -47,8 +53,10 @@ pub(super) struct Desk<S: Source> {
     now: (Instant, Stamp),
     link: Link,
     told: Told,
-    retry: (u64, Backoff),
-    troubled: bool,
+    /// By lane: the record that is sent again, and its pauses.
+    retry: ((u64, Backoff), (u64, Backoff)),
+    /// The record that does not get on.
+    troubled: Option<u64>,
     last_error: Option<String>,
     status: watch::Sender<ForwarderStatus>,
 }
@@ -61,6 +69,24 @@ pub(super) struct Counts {
     pub(super) sent: u64,
     refused: u64,
     connects: u64,
+}
+
+/// What becomes of the next record that a lane has read.
+pub(super) enum Next {
+    /// It goes out as this message.
+    Send(Message),
+    /// This goes out before it.
+    Before(Message),
+    /// It is not to be sent, or not in this lane.
+    Pass,
+    /// The lane goes on from there.
+    Leap(u64),
+    /// It lies beyond the lane's end.
+    End,
+    /// Not before an answer.
+    Wait,
+    /// Not before this moment.
+    Until(Instant),
 }
 
 /// What the log said last about the link.
@@ -87,8 +113,9 @@ impl<S: Source> Desk<S> {
             UpstreamSettings::Amqp(amqp) => (amqp.inflight, amqp.ack_timeout, Escape::Amqp),
         };
         let stamp = clock.now();
+        let retry = || (0, Backoff::new(RETRY_FIRST, RETRY_MOST));
         Self {
-            window: Window::new(inflight, cursor),
+            window: Window::new(inflight, settings.delivery.order, cursor),
             codec: Codec::new(settings.payload, &settings.gateway),
             head: source.head(),
             source,
@@ -96,7 +123,10 @@ impl<S: Source> Desk<S> {
             ack_timeout,
             count: Counts::default(),
             router: Router::new(&settings.gateway, &settings.name, settings.routes, escape),
+            order: settings.delivery.order,
             filter: Filter::new(settings.devices),
+            rates: Rates::new(settings.delivery, Instant::now()),
+            described: Described::default(),
             historical_after: settings.historical_after,
             name: settings.name,
             catalogue,
@@ -105,86 +135,155 @@ impl<S: Source> Desk<S> {
             now: (Instant::now(), stamp),
             link: Link::Connecting,
             told: Told::Nothing,
-            retry: (0, Backoff::new(RETRY_FIRST, RETRY_MOST)),
-            troubled: false,
+            retry: (retry(), retry()),
+            troubled: None,
             last_error: None,
             status: watch::Sender::default(),
         }
     }
 
-    /// The next record as a message; `None`: it is not to be sent. What the cursor passes over without sending is added
-    /// to `fresh`.
-    pub(super) fn message(&mut self, record: &Record, fresh: &mut RangeSet) -> Option<Message> {
-        let (seq, next) = (record.seq, self.window.next());
-        if seq > next {
-            let last = seq.saturating_sub(1);
-            self.window.pass(next, last);
-            fresh.insert(next, last);
+    /// What to do about the next record that a lane has read. What the cursor passes over without sending is added to
+    /// `fresh`.
+    pub(super) fn next(&mut self, lane: Lane, record: &Record, fresh: &mut RangeSet) -> Next {
+        let (seq, end) = (record.seq, self.window.end(lane));
+        self.pass_over(lane, seq.min(end), fresh);
+        if seq >= end {
+            return Next::End;
         }
-        if !self.window.wants(seq) {
-            return None;
+        if !self.window.wants(lane, seq) {
+            return Next::Pass;
         }
         if !self.filter.admits(record) {
-            self.window.pass(seq, seq);
-            fresh.insert(seq, seq);
-            return None;
+            self.pass_over(lane, seq.saturating_add(1), fresh);
+            return Next::Pass;
         }
         let (moment, now) = self.now();
-        let historical = age(record.stamp, now) > self.historical_after;
+        let late = age(record.stamp, now) > self.historical_after;
+        if lane == Lane::Live && late {
+            return self.leave(seq);
+        }
+        if let Some(next) = self.describe(lane, record) {
+            return next;
+        }
+        let historical = match self.order {
+            Order::OldestFirst => late,
+            Order::LiveFirst => lane == Lane::Backlog,
+        };
+        let due = self.rates.due(historical, moment);
+        if due > moment {
+            return Next::Until(due);
+        }
+        Next::Send(self.message(lane, record, historical))
+    }
+
+    /// The numbers from the lane's next one up to the one before `seq` are not for this upstream, or do not exist.
+    pub(super) fn pass_over(&mut self, lane: Lane, seq: u64, fresh: &mut RangeSet) {
+        let (next, last) = (self.window.next(lane), seq.saturating_sub(1));
+        if next <= last {
+            self.window.pass(lane, next, last);
+            fresh.insert(next, last);
+        }
+    }
+
+    /// What must go before a scan: its device's description, unless it went already.
+    fn describe(&mut self, lane: Lane, record: &Record) -> Option<Next> {
+        let Body::Scan(scan) = &record.body else {
+            return None;
+        };
+        if self.window.is_describing() {
+            return Some(Next::Wait);
+        }
+        self.described.proved();
+        let schema = &scan.schema;
+        if self.described.has(&schema.device, schema.map) {
+            return None;
+        }
+        let current = self.catalogue.borrow().of(&schema.device).cloned();
+        match current.filter(|description| description.map == schema.map) {
+            Some(description) => {
+                let greeting = self.codec.copy(&description, self.now.1);
+                Some(Next::Before(self.greet(lane, &greeting)))
+            }
+            // It lies in the backlog, and so does the scan then.
+            None if lane == Lane::Live => Some(self.leave(record.seq)),
+            // It went before the scan in this lane, or is known to nobody any more.
+            None => None,
+        }
+    }
+
+    fn leave(&mut self, seq: u64) -> Next {
+        let head = *self.head.borrow();
+        match self.window.leave(seq, head) {
+            Some(from) if from == seq.saturating_add(1) => Next::Pass,
+            Some(from) => Next::Leap(from),
+            None => Next::Wait,
+        }
+    }
+
+    fn message(&mut self, lane: Lane, record: &Record, historical: bool) -> Message {
         let payload = self.codec.encode(record, historical);
         let catalogue = self.catalogue.borrow();
-        let retain = match &record.body {
-            // An older one, out of the backlog, must not take the place of the current one.
-            Body::Description(description) => {
-                catalogue.of(&description.device) == Some(description)
-            }
-            _ => false,
-        };
         let address = self.router.address(record, &catalogue);
+        let size = payload.len() as u64;
         let letter = Letter {
-            seq,
-            size: payload.len() as u64,
+            seq: record.seq,
+            size,
             key: Arc::clone(&address.key),
         };
-        Some(Message {
-            token: self.window.submit(Some(letter), moment),
+        let (parcel, retain) = match &record.body {
+            Body::Description(description) => {
+                self.described.went(description);
+                // An older one, out of the backlog, must not take the place of the current one.
+                let current = catalogue.of(&description.device) == Some(description);
+                (Parcel::Description(letter), current)
+            }
+            Body::Scan(_) | Body::Event(_) => (Parcel::Record(letter), false),
+        };
+        self.rates
+            .take(historical, size + address.key.len() as u64, self.now.0);
+        Message {
+            token: self.window.submit(lane, parcel, self.now.0),
             address,
             payload,
             retain,
             content_type: self.codec.content_type(),
             properties: Some(Properties {
                 stream: record.stream,
-                seq,
+                seq: record.seq,
                 device_seq: record.device_seq,
                 historical,
                 timestamp_ms: record.stamp.wall_ns.div_euclid(1_000_000),
             }),
-        })
+        }
+    }
+
+    /// A new connection: nothing is out.
+    pub(super) fn begin(&mut self) {
+        self.window.begin(*self.head.borrow());
+        self.described.failed();
     }
 
     /// The codec's greetings to a new connection.
-    pub(super) fn greetings(&mut self) -> VecDeque<(Address, Bytes)> {
+    pub(super) fn greetings(&mut self) -> VecDeque<Greeting> {
         let (_, now) = self.now();
         let catalogue = self.catalogue.borrow_and_update().clone();
         let ours = catalogue
             .iter()
             .filter(|description| self.filter.admits_device(&description.device));
-        let greetings = self.codec.open(&Catalogue::new(ours.cloned()), now);
-        let addressed = greetings.into_iter().map(|greeting| {
-            (
-                self.router.of_description(&greeting.description),
-                greeting.payload,
-            )
-        });
-        addressed.collect()
+        self.codec.open(&Catalogue::new(ours.cloned()), now).into()
     }
 
     /// A greeting as a message.
-    pub(super) fn greet(&mut self, address: Address, payload: Bytes) -> Message {
+    pub(super) fn greet(&mut self, lane: Lane, greeting: &Greeting) -> Message {
+        let (moment, _) = self.now();
+        let address = self.router.of_description(&greeting.description);
+        let size = greeting.payload.len() + address.key.len();
+        self.rates.take(false, size as u64, moment);
+        self.described.went(&greeting.description);
         Message {
-            token: self.window.submit(None, Instant::now()),
+            token: self.window.submit(lane, Parcel::Copy, moment),
             address,
-            payload,
+            payload: greeting.payload.clone(),
             retain: true,
             content_type: self.codec.content_type(),
             properties: None,
@@ -205,133 +304,38 @@ impl<S: Source> Desk<S> {
 
     /// Something keeps records from going on for now. One line, until the cursor has moved past it.
     pub(super) fn trouble(&mut self, reason: String) {
-        if !std::mem::replace(&mut self.troubled, true) {
+        if self.troubled.is_none() {
             warn!(upstream = %self.name, "held up, tried again: {reason}");
+            self.troubled = Some(self.window.oldest_unconfirmed());
         }
         self.last_error = Some(reason);
     }
 
-    /// How long to wait before the oldest unconfirmed record is sent again.
-    pub(super) fn retry_delay(&mut self) -> Duration {
-        let oldest = self.window.oldest_unconfirmed();
-        if self.retry.0 != oldest {
-            self.retry = (oldest, Backoff::new(RETRY_FIRST, RETRY_MOST));
+    /// Descriptions that were out are to be sent again.
+    pub(super) fn undescribe(&mut self) {
+        self.described.failed();
+    }
+
+    /// How long to wait before a lane's oldest unconfirmed record is sent again.
+    pub(super) fn retry_delay(&mut self, lane: Lane) -> Duration {
+        let oldest = self.window.oldest_of(lane);
+        self.troubled = Some(oldest);
+        let (at, backoff) = match lane {
+            Lane::Live => &mut self.retry.0,
+            Lane::Backlog => &mut self.retry.1,
+        };
+        if *at != oldest {
+            (*at, *backoff) = (oldest, Backoff::new(RETRY_FIRST, RETRY_MOST));
         }
-        self.retry.1.failed(Instant::now())
+        backoff.failed(Instant::now())
     }
 
     /// The cursor has moved.
     pub(super) fn proved(&mut self) {
-        if self.troubled && self.window.oldest_unconfirmed() > self.retry.0 {
-            self.troubled = false;
+        let passed = |at: &mut u64| self.window.unconfirmed(*at) > *at;
+        if self.troubled.take_if(passed).is_some() {
             info!(upstream = %self.name, "goes on");
         }
-    }
-
-    /// The broker took a connection.
-    pub(super) fn connected(&mut self) {
-        self.count.connects += 1;
-        self.set_link(Link::Up);
-    }
-
-    /// The connection holds.
-    pub(super) fn returned(&mut self) {
-        match self.told {
-            Told::Up => return,
-            Told::Away(since) => {
-                let away = since.elapsed().as_secs();
-                info!(upstream = %self.name, "broker is back after {away} s");
-            }
-            Told::Nothing | Told::Stopped => info!(upstream = %self.name, "connected"),
-        }
-        self.told = Told::Up;
-    }
-
-    /// Whether the log says so.
-    pub(super) fn is_up(&self) -> bool {
-        self.told == Told::Up
-    }
-
-    /// The broker cannot be reached. One line until it is back.
-    pub(super) fn away(&mut self, reason: &str) {
-        if !matches!(self.told, Told::Away(_)) {
-            warn!(upstream = %self.name, "broker is away: {reason}");
-            self.told = Told::Away(Instant::now());
-        }
-        self.last_error = Some(reason.to_owned());
-        self.set_link(Link::Connecting);
-    }
-
-    /// The broker allows nothing of ours. One line and one event until it does.
-    pub(super) fn stopped(&mut self, reason: &str) {
-        if self.told != Told::Stopped {
-            warn!(upstream = %self.name, "stopped, tried again seldom: {reason}");
-            self.told = Told::Stopped;
-            let event = Event::gateway(EventName::UpstreamStopped)
-                .text("upstream", self.name.as_str())
-                .text("reason", reason);
-            self.outlet.put(Observation {
-                stamp: self.clock.now(),
-                body: Body::Event(event),
-            });
-        }
-        self.last_error = Some(reason.to_owned());
-        self.set_link(Link::Stopped);
-    }
-
-    /// The broker takes nothing for this reason, or (`None`) takes messages again.
-    pub(super) fn blocked(&mut self, reason: Option<String>) {
-        match &reason {
-            Some(reason) => warn!(upstream = %self.name, "broker takes nothing for now: {reason}"),
-            None => info!(upstream = %self.name, "broker takes messages again"),
-        }
-        self.link = if reason.is_some() {
-            Link::Blocked
-        } else {
-            Link::Up
-        };
-        self.last_error = reason.or(self.last_error.take());
-    }
-
-    pub(super) fn set_link(&mut self, link: Link) {
-        self.link = link;
-        self.publish();
-    }
-
-    /// Shows the books to whoever watches.
-    pub(super) fn publish(&self) {
-        self.status.send_if_modified(|status| {
-            let Counts {
-                submitted,
-                confirmed,
-                sent,
-                refused,
-                connects,
-            } = self.count;
-            let oldest_unconfirmed = self.window.oldest_unconfirmed();
-            let same = (status.link, status.submitted, status.confirmed, status.sent)
-                == (self.link, submitted, confirmed, sent)
-                && (status.refused, status.connects) == (refused, connects)
-                && status.oldest_unconfirmed == oldest_unconfirmed
-                && status.last_error == self.last_error;
-            if !same {
-                *status = ForwarderStatus {
-                    link: self.link,
-                    submitted,
-                    confirmed,
-                    sent,
-                    refused,
-                    connects,
-                    oldest_unconfirmed,
-                    last_error: self.last_error.clone(),
-                };
-            }
-            !same
-        });
-    }
-
-    pub(super) fn watch(&self) -> watch::Receiver<ForwarderStatus> {
-        self.status.subscribe()
     }
 
     fn now(&mut self) -> (Instant, Stamp) {

@@ -1,33 +1,26 @@
 //! One connection's life: fill the window, take the answers, move the cursor, until it ends.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::desk::Desk;
+use super::desk::{Desk, Next};
+use super::feed::{Feed, Read, poll_reads};
 use super::source::Source;
 use super::window::Outcome;
-use crate::reading::{RangeSet, Record};
-use crate::store::ReadLimit;
+use crate::payload::Greeting;
+use crate::reading::RangeSet;
 use crate::upstream::Connection;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::message::{Address, Incoming};
+use crate::upstream::message::{Incoming, Message};
 
-/// What is read ahead: more than one burst, so that reading and sending overlap, and little memory.
-const AHEAD: ReadLimit = ReadLimit {
-    records: 512,
-    bytes: 1 << 20,
-};
 /// Answers taken before the window is filled again, so that neither side waits for the other for long.
 const BURST: usize = 64;
-/// After a failed read.
-const READ_PAUSE: Duration = Duration::from_secs(1);
 /// What is out when the forwarder is stopped may be answered within this, so that it is not repeated.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -48,29 +41,26 @@ pub(super) enum SessionEnd {
 /// Why nothing is submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pause {
-    /// A retryable refusal or a failed read: not before this moment.
-    Until(Instant),
     /// The broker said so.
     Blocked,
     /// The forwarder stops, at the latest at this moment.
     Leaving(Instant),
 }
 
-type Reading<E> = Pin<Box<dyn Future<Output = Result<Vec<Arc<Record>>, E>> + Send>>;
-
 /// A connection in use.
 pub(super) struct Session<'a, S: Source> {
     desk: &'a mut Desk<S>,
     connection: &'a mut Connection,
-    greetings: VecDeque<(Address, Bytes)>,
-    /// Read, not submitted.
-    ahead: VecDeque<Arc<Record>>,
-    /// Where the next read begins.
-    read_from: u64,
-    reading: Option<Reading<S::Error>>,
-    /// The last record there was when it began.
-    reading_to: u64,
+    greetings: VecDeque<Greeting>,
+    /// One was not taken: all are to be sent again.
+    greet_again: bool,
+    /// A lane each, the first to be served first.
+    feeds: Vec<Feed<S>>,
     pause: Option<Pause>,
+    /// A rate allows nothing before this moment.
+    throttled: Option<Instant>,
+    /// There may be something to submit at once.
+    again: bool,
     /// Confirmed, the store not told yet.
     fresh: RangeSet,
     opened: Instant,
@@ -78,20 +68,18 @@ pub(super) struct Session<'a, S: Source> {
 
 impl<'a, S: Source> Session<'a, S> {
     pub(super) fn new(desk: &'a mut Desk<S>, connection: &'a mut Connection) -> Self {
-        desk.window.rewind();
-        let greetings = match connection.retains() {
-            true => desk.greetings(),
-            false => VecDeque::new(),
-        };
+        desk.begin();
+        let lanes = desk.window.lanes();
+        let feeds = lanes.map(|lane| Feed::new(lane, desk.window.next(lane)));
         Self {
-            read_from: desk.window.next(),
+            feeds: feeds.collect(),
+            greetings: greetings(desk, connection),
+            greet_again: false,
             desk,
             connection,
-            greetings,
-            ahead: VecDeque::new(),
-            reading: None,
-            reading_to: 0,
             pause: None,
+            throttled: None,
+            again: false,
             opened: Instant::now(),
             fresh: RangeSet::new(),
         }
@@ -115,8 +103,8 @@ impl<'a, S: Source> Session<'a, S> {
         self.check()?;
         let mut head = self.desk.head.clone();
         self.read_on(*head.borrow_and_update());
-        let more = self.pause.is_none() && !self.ahead.is_empty() && self.desk.window.has_room();
-        let idle = self.reading.is_none() && self.ahead.is_empty();
+        let again = std::mem::take(&mut self.again);
+        let idle = self.feeds.iter().any(Feed::is_idle);
         let due = self.due();
         let mut timer = pin!(due.map(sleep_until));
         let leaving = matches!(self.pause, Some(Pause::Leaving(_)));
@@ -127,73 +115,113 @@ impl<'a, S: Source> Session<'a, S> {
                 self.pause = Some(Pause::Leaving(Instant::now() + LEAVE));
                 Ok(())
             }
-            read = read(&mut self.reading), if self.reading.is_some() => {
-                self.reading = None;
+            read = poll_fn(|context| poll_reads(&mut self.feeds, context)) => {
                 self.stock(read);
                 Ok(())
             }
             // A closed channel is a store that has stopped: nothing new will come.
             Ok(()) = head.changed(), if idle => Ok(()),
             // Other tasks have their turn also where a long backlog is passed over without sending anything.
-            () = tokio::task::yield_now(), if more => Ok(()),
+            () = tokio::task::yield_now(), if again => Ok(()),
             () = timed(timer.as_mut().as_pin_mut()), if due.is_some() => Ok(()),
         }
     }
 
     /// Submits as much as there is room for.
     fn fill(&mut self) -> Result<(), UpstreamError> {
+        self.throttled = None;
         if self.pause.is_some() {
             return Ok(());
         }
-        while self.desk.window.has_room() {
-            let message = if let Some((address, payload)) = self.greetings.pop_front() {
-                self.desk.greet(address, payload)
-            } else if let Some(record) = self.ahead.pop_front() {
-                match self.desk.message(&record, &mut self.fresh) {
-                    Some(message) => message,
-                    None => continue,
-                }
-            } else {
-                break;
-            };
+        self.greet()?;
+        for index in 0..self.feeds.len() {
+            while let Some(message) = self.next_of(index) {
+                self.desk.count.submitted += 1;
+                self.connection.submit(message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self) -> Result<(), UpstreamError> {
+        let Some(feed) = self.feeds.first().filter(|feed| feed.rest.is_none()) else {
+            return Ok(());
+        };
+        while self.desk.window.has_room(feed.lane)
+            && let Some(greeting) = self.greetings.pop_front()
+        {
             self.desk.count.submitted += 1;
+            let message = self.desk.greet(feed.lane, &greeting);
             self.connection.submit(message)?;
         }
         Ok(())
     }
 
-    /// Starts the next read where something is there to read and little is at hand, and takes what a read has brought.
-    /// Answers that keep coming would otherwise keep it waiting until the window is empty.
-    fn read_on(&mut self, head: u64) {
-        let wanted = self.ahead.len() < AHEAD.records / 2 && self.read_from <= head;
-        if self.reading.is_none() && wanted && self.pause.is_none() && !self.desk.window.is_halted()
-        {
-            let (source, from) = (self.desk.source.clone(), self.read_from);
-            self.reading_to = head;
-            self.reading = Some(Box::pin(async move { source.read(from, AHEAD).await }));
+    /// The next message of a lane, where one may go now.
+    fn next_of(&mut self, index: usize) -> Option<Message> {
+        let feed = self.feeds.get_mut(index)?;
+        loop {
+            if feed.rest.is_some() || !self.desk.window.has_room(feed.lane) {
+                return None;
+            }
+            let record = feed.front()?;
+            match self.desk.next(feed.lane, &record, &mut self.fresh) {
+                Next::Send(message) => {
+                    feed.pop();
+                    return Some(message);
+                }
+                Next::Before(message) => return Some(message),
+                Next::Pass => feed.pop(),
+                Next::Leap(from) => {
+                    feed.restart(from);
+                    self.again = true;
+                    return None;
+                }
+                Next::End => {
+                    feed.restart(record.seq);
+                    return None;
+                }
+                Next::Wait => return None,
+                Next::Until(due) => {
+                    let due = Instant::from_std(due);
+                    self.throttled = Some(self.throttled.map_or(due, |at| at.min(due)));
+                    return None;
+                }
+            }
         }
-        let reading = self.reading.as_mut();
-        if let Some(read) = reading.and_then(|reading| reading.as_mut().now_or_never()) {
-            self.reading = None;
+    }
+
+    /// Reads on in every lane, and takes what reads have brought. Answers that keep coming would otherwise keep it waiting
+    /// until the window is empty.
+    fn read_on(&mut self, head: u64) {
+        if self.pause.is_none() {
+            for feed in &mut self.feeds {
+                feed.read_on(&self.desk.source, &self.desk.window, head);
+            }
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(read) = poll_reads(&mut self.feeds, &mut context) {
             self.stock(read);
         }
     }
 
-    fn stock(&mut self, read: Result<Vec<Arc<Record>>, S::Error>) {
+    fn stock(&mut self, (index, read): Read<S>) {
+        let Some(feed) = self.feeds.get_mut(index) else {
+            return;
+        };
         match read {
             Ok(records) => {
-                // Where nothing came, all that was there at the beginning of the read is gone.
-                let last = records.last().map_or(self.reading_to, |last| last.seq);
-                self.read_from = last.saturating_add(1);
-                self.ahead.extend(records);
+                self.again = true;
+                if let Some(last) = feed.stock(records) {
+                    let end = self.desk.window.end(feed.lane);
+                    let behind = last.saturating_add(1).min(end);
+                    self.desk.pass_over(feed.lane, behind, &mut self.fresh);
+                }
             }
             Err(error) => {
+                feed.rest_after_failed_read();
                 self.desk
                     .trouble(format!("records cannot be read: {error}"));
-                // A broker that takes nothing, or the leave, has the longer say.
-                if self.pause.is_none() {
-                    self.pause = Some(Pause::Until(Instant::now() + READ_PAUSE));
-                }
             }
         }
     }
@@ -230,7 +258,11 @@ impl<'a, S: Source> Session<'a, S> {
                     self.fresh.insert(seq, seq);
                 }
                 Outcome::Refused(refusal) => self.desk.refuse(refusal),
-                Outcome::Halted(reason) => self.desk.trouble(reason),
+                Outcome::Halted(reason) => self.halted(reason),
+                Outcome::CopyHalted(reason) => {
+                    self.greet_again = true;
+                    self.halted(reason);
+                }
                 Outcome::Aside | Outcome::Nothing => {}
             },
             Incoming::Blocked(reason) => {
@@ -249,31 +281,26 @@ impl<'a, S: Source> Session<'a, S> {
         }
     }
 
+    fn halted(&mut self, reason: String) {
+        self.desk.undescribe();
+        self.desk.trouble(reason);
+    }
+
     /// What the answers, and the time, lead to.
     fn check(&mut self) -> Result<(), SessionEnd> {
         for refusal in self.desk.window.condemned() {
             self.desk.refuse(refusal);
         }
-        let exhausted = self.ahead.is_empty()
-            && self.greetings.is_empty()
-            && self.read_from > *self.desk.head.borrow();
-        if let Some(reason) = self.desk.window.stopped(exhausted) {
+        if let Some(reason) = self.desk.window.stopped(self.is_exhausted()) {
             return Err(SessionEnd::Stopped(reason.to_owned()));
         }
         let now = Instant::now();
-        match self.pause {
-            Some(Pause::Leaving(end)) if now >= end || self.desk.window.is_settled() => {
-                return Err(SessionEnd::Cancelled);
-            }
-            Some(Pause::Until(end)) if now >= end => {
-                self.pause = None;
-                self.again();
-            }
-            None if self.desk.window.is_halted() && self.desk.window.is_settled() => {
-                self.pause = Some(Pause::Until(now + self.desk.retry_delay()));
-            }
-            _ => {}
+        if let Some(Pause::Leaving(end)) = self.pause
+            && (now >= end || self.desk.window.is_empty())
+        {
+            return Err(SessionEnd::Cancelled);
         }
+        self.go_on(now);
         if now >= self.opened + STEADY {
             self.desk.returned();
         }
@@ -287,14 +314,36 @@ impl<'a, S: Source> Session<'a, S> {
         Ok(())
     }
 
-    /// Goes on, after a refusal from the oldest unconfirmed.
-    fn again(&mut self) {
-        if self.desk.window.is_halted() {
-            self.desk.window.rewind();
-            self.ahead.clear();
-            self.reading = None;
-            self.read_from = self.desk.window.next();
+    /// Lanes that have rested go on, after a refusal from their oldest unconfirmed; halted ones rest once they are settled.
+    fn go_on(&mut self, now: Instant) {
+        for feed in &mut self.feeds {
+            let window = &mut self.desk.window;
+            match feed.rest {
+                Some(end) if now >= end => {
+                    feed.rest = None;
+                    self.again = true;
+                    if window.is_halted(feed.lane) {
+                        window.rewind(feed.lane);
+                        feed.restart(window.next(feed.lane));
+                    }
+                }
+                None if window.is_halted(feed.lane) && window.is_settled(feed.lane) => {
+                    feed.rest = Some(now + self.desk.retry_delay(feed.lane));
+                }
+                _ => {}
+            }
         }
+        let resting = |feed: &Feed<S>| feed.rest.is_some();
+        if self.greet_again && !self.feeds.first().is_some_and(resting) {
+            self.greet_again = false;
+            self.greetings = greetings(self.desk, self.connection);
+        }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        let (window, head) = (&self.desk.window, *self.desk.head.borrow());
+        let mut feeds = self.feeds.iter();
+        self.greetings.is_empty() && feeds.all(|feed| feed.is_exhausted(window, head))
     }
 
     /// When the oldest unanswered message must be answered; while the broker is blocked, no time runs.
@@ -306,13 +355,14 @@ impl<'a, S: Source> Session<'a, S> {
 
     /// The next moment at which something is to be done without an outside cause.
     fn due(&self) -> Option<Instant> {
-        let pause = match self.pause {
-            Some(Pause::Until(end) | Pause::Leaving(end)) => Some(end),
+        let leave = match self.pause {
+            Some(Pause::Leaving(end)) => Some(end),
             _ => None,
         };
         let steady = (!self.desk.is_up()).then(|| self.opened + STEADY);
-        [pause, self.answer_due(), steady]
-            .into_iter()
+        let rests = self.feeds.iter().map(|feed| feed.rest);
+        rests
+            .chain([leave, self.answer_due(), steady, self.throttled])
             .flatten()
             .min()
     }
@@ -329,10 +379,11 @@ impl<'a, S: Source> Session<'a, S> {
     }
 }
 
-async fn read<T>(reading: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
-    match reading {
-        Some(reading) => reading.as_mut().await,
-        None => std::future::pending().await,
+/// What a new connection begins with.
+fn greetings<S: Source>(desk: &mut Desk<S>, connection: &Connection) -> VecDeque<Greeting> {
+    match connection.retains() {
+        true => desk.greetings(),
+        false => VecDeque::new(),
     }
 }
 

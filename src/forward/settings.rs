@@ -27,8 +27,31 @@ pub struct ForwarderSettings {
     pub start: Start,
     /// A record sent later than this after its reading is marked historical.
     pub historical_after: Duration,
+    /// In which order, and how fast at most.
+    pub delivery: Delivery,
     /// How soon it tries again.
     pub pace: Pace,
+}
+
+/// In which order records go out, and how fast at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delivery {
+    /// The order.
+    pub order: Order,
+    /// Most historical records a second; `None`: as many as the broker takes.
+    pub history_rate: Option<u32>,
+    /// Most bytes a second, of payloads and where they go; `None`: as many as the link takes.
+    pub max_rate: Option<u64>,
+}
+
+/// Which records go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// All in sequence.
+    #[default]
+    OldestFirst,
+    /// The newest at once, and the backlog beside them; each of the two in sequence.
+    LiveFirst,
 }
 
 /// How soon a forwarder tries to connect again.

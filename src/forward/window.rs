@@ -1,12 +1,21 @@
-//! What is out at the broker and what may go next: go-back-N over sequence numbers. Pure.
+//! What is out at the broker and what may go next: go-back-N over sequence numbers, lane by lane. Pure.
 //!
-//! Records are submitted in sequence. After a retryable refusal nothing more is submitted until all that is out was
-//! answered; then it goes on from the oldest unconfirmed, and so it does on a new connection. It repeats, never skips.
+//! A lane submits in sequence. After a retryable refusal it submits nothing more until all that it has out was answered;
+//! then it goes on from its oldest unconfirmed, and so it does on a new connection. It repeats, never skips.
+//!
+//! With oldest-first all records go in one lane, [`Lane::Backlog`]. With live-first there are two: the live lane begins
+//! at the newest records, and the backlog lane brings what lies before. The live lane may leave records out, once
+//! nothing of it is out ([`Window::leave`]); the backlog lane takes them up, as it ends where the live lane's oldest
+//! unconfirmed record stands. So neither ever holds a record of the other, and each is in order by itself.
+
+mod parcel;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
+pub(super) use self::parcel::{Letter, Outcome, Parcel, Refusal};
+
+use super::settings::Order;
 use crate::reading::RangeSet;
 use crate::upstream::message::Answer;
 
@@ -14,92 +23,124 @@ use crate::upstream::message::Answer;
 /// more than this is remembered.
 const SPAN: usize = 4;
 
+/// A run of records that goes out in sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// The newest records; only with live-first.
+    Live,
+    /// All others, from the oldest on.
+    Backlog,
+}
+
 /// The records that are out, and the cursor that their answers move.
 #[derive(Debug)]
 pub(super) struct Window {
     inflight: usize,
     /// All that is confirmed, here or on earlier connections.
     cursor: RangeSet,
-    /// Where submission goes on.
-    next: u64,
+    live: Option<Track>,
+    backlog: Track,
     /// What was submitted, by consecutive tokens; the front is never answered.
     out: VecDeque<Out>,
     /// Token of the front.
     first: u64,
     waiting: usize,
-    halted: bool,
-    aside: Vec<Refusal>,
+    /// How many of those describe devices.
+    describing: usize,
+    aside: Vec<(Lane, Refusal)>,
     condemned: Vec<Refusal>,
+}
+
+/// Where a lane is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Track {
+    /// What lies before is not this lane's.
+    base: u64,
+    /// Where submission goes on.
+    next: u64,
+    waiting: usize,
+    halted: bool,
 }
 
 #[derive(Debug)]
 struct Out {
-    /// `None`: no record.
-    letter: Option<Letter>,
+    lane: Lane,
+    parcel: Parcel,
     since: Instant,
     answered: bool,
 }
 
-/// A record on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Letter {
-    pub(super) seq: u64,
-    /// Bytes of its payload.
-    pub(super) size: u64,
-    /// Topic or routing key.
-    pub(super) key: Arc<str>,
-}
-
-/// A record that the broker does not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) letter: Letter,
-    pub(super) reason: String,
-}
-
-/// What an answer means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The cursor has moved over this record.
-    Confirmed(u64),
-    /// The same, on the word of the connection only.
-    Sent(u64),
-    /// The cursor has moved over this record, which is a dead letter.
-    Refused(Refusal),
-    /// Nothing more is submitted before [`Window::rewind`], for this reason.
-    Halted(String),
-    /// Kept for [`Window::condemned`] or [`Window::stopped`].
-    Aside,
-    /// Of no record: a greeting, or of a token that is not out.
-    Nothing,
-}
-
 impl Window {
     /// Nothing is out; `inflight` is the most that may be. `cursor` is what earlier connections confirmed.
-    pub(super) fn new(inflight: u16, cursor: RangeSet) -> Self {
+    pub(super) fn new(inflight: u16, order: Order, cursor: RangeSet) -> Self {
         let mut window = Self {
             inflight: usize::from(inflight.max(1)),
             cursor,
-            next: 1,
+            live: (order == Order::LiveFirst).then(Track::default),
+            backlog: Track::default(),
             out: VecDeque::new(),
             first: 0,
             waiting: 0,
-            halted: false,
+            describing: 0,
             aside: Vec::new(),
             condemned: Vec::new(),
         };
-        window.rewind();
+        window.begin(0);
         window
     }
 
-    /// Where to read on. What is confirmed beyond it is passed over by [`Self::wants`].
-    pub(super) fn next(&self) -> u64 {
-        self.next
+    /// A new connection, with records up to `head`: what was out is no longer. The live lane begins one window before the
+    /// end, the backlog lane at the oldest unconfirmed.
+    pub(super) fn begin(&mut self, head: u64) {
+        self.first = self.first.saturating_add(self.out.len() as u64);
+        self.out.clear();
+        (self.waiting, self.describing) = (0, 0);
+        self.aside.clear();
+        let start = self.live_start(head);
+        let at = |start| Track {
+            base: start,
+            next: start,
+            ..Track::default()
+        };
+        self.live = self.live.map(|_| at(start));
+        self.backlog = at(self.oldest_unconfirmed());
     }
 
-    /// Whether another message may be submitted.
-    pub(super) fn has_room(&self) -> bool {
-        !self.halted
+    /// The lanes there are, the first to be served first.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
+        self.live
+            .map(|_| Lane::Live)
+            .into_iter()
+            .chain([Lane::Backlog])
+    }
+
+    /// Where a lane reads on. What is confirmed beyond it is passed over by [`Self::wants`].
+    pub(super) fn next(&self, lane: Lane) -> u64 {
+        self.cursor.first_missing(self.track(lane).next)
+    }
+
+    /// Where a lane ends: this record and all behind it are not its.
+    pub(super) fn end(&self, lane: Lane) -> u64 {
+        match (lane, &self.live) {
+            (Lane::Backlog, Some(live)) => self.cursor.first_missing(live.base),
+            _ => u64::MAX,
+        }
+    }
+
+    /// The first number from `from` on that is not confirmed.
+    pub(super) fn unconfirmed(&self, from: u64) -> u64 {
+        self.cursor.first_missing(from)
+    }
+
+    /// Whether a lane may submit another message. Half of the window is kept free for live records.
+    pub(super) fn has_room(&self, lane: Lane) -> bool {
+        let track = self.track(lane);
+        let share = match (lane, &self.live) {
+            (Lane::Backlog, Some(_)) => self.inflight.div_ceil(2),
+            _ => self.inflight,
+        };
+        !track.halted
+            && track.waiting < share
             && self.waiting < self.inflight
             && self.out.len() < self.inflight.saturating_mul(SPAN)
             && self.aside.len() < self.inflight.max(Self::PROBE)
@@ -108,36 +149,66 @@ impl Window {
     /// So many records that the broker does not allow, and not one that it takes, and the upstream is stopped.
     const PROBE: usize = 20;
 
-    /// Whether the record, the next one read, is still to be sent.
-    pub(super) fn wants(&self, seq: u64) -> bool {
-        seq >= self.next && !self.cursor.contains(seq)
+    /// Whether descriptions are out: scans wait for their answers.
+    pub(super) fn is_describing(&self) -> bool {
+        self.describing > 0
     }
 
-    /// The records of this range, the next ones, are not for this upstream or do not exist: the cursor moves over them.
-    pub(super) fn pass(&mut self, first: u64, last: u64) {
+    /// Whether the record, the next one that the lane has read, is still to be sent.
+    pub(super) fn wants(&self, lane: Lane, seq: u64) -> bool {
+        seq >= self.track(lane).next && !self.cursor.contains(seq)
+    }
+
+    /// The records of this range, the next ones of the lane, are not for this upstream or do not exist: the cursor moves
+    /// over them.
+    pub(super) fn pass(&mut self, lane: Lane, first: u64, last: u64) {
         self.cursor.insert(first, last);
-        self.next = self.next.max(last.saturating_add(1));
+        let track = self.track_mut(lane);
+        track.next = track.next.max(last.saturating_add(1));
     }
 
-    /// Notes a submission at `now`: the token to submit it under. `None`: the message carries no record.
-    pub(super) fn submit(&mut self, letter: Option<Letter>, now: Instant) -> u64 {
-        let token = self.first.saturating_add(self.out.len() as u64);
-        if let Some(letter) = &letter {
-            self.next = letter.seq.saturating_add(1);
+    /// The live lane leaves this record, its next one, to the backlog lane; it goes on behind it, or one window before
+    /// `head` where that is later. `None`: not yet, as something of the lane is out.
+    pub(super) fn leave(&mut self, seq: u64, head: u64) -> Option<u64> {
+        let start = self.live_start(head).max(seq.saturating_add(1));
+        let live = self.live.as_mut()?;
+        if live.waiting > 0 || live.halted {
+            return None;
         }
+        (live.base, live.next) = (start, start);
+        Some(start)
+    }
+
+    /// Notes a submission at `now`: the token to submit it under.
+    pub(super) fn submit(&mut self, lane: Lane, parcel: Parcel, now: Instant) -> u64 {
+        let token = self.first.saturating_add(self.out.len() as u64);
+        let track = self.track_mut(lane);
+        track.waiting += 1;
+        if let Some(letter) = parcel.letter() {
+            track.next = letter.seq.saturating_add(1);
+        }
+        self.waiting += 1;
+        self.describing += usize::from(parcel.describes());
         self.out.push_back(Out {
-            letter,
+            lane,
+            parcel,
             since: now,
             answered: false,
         });
-        self.waiting += 1;
         token
     }
 
     /// Takes the answer to what went out under `token`.
     pub(super) fn answer(&mut self, token: u64, answer: Answer) -> Outcome {
-        let Some(letter) = self.settle(token) else {
+        let Some((lane, parcel)) = self.settle(token) else {
             return Outcome::Nothing;
+        };
+        let Some(letter) = parcel.into_letter() else {
+            let Answer::Retry(reason) = answer else {
+                return Outcome::Nothing;
+            };
+            self.track_mut(lane).halted = true;
+            return Outcome::CopyHalted(reason);
         };
         let seq = letter.seq;
         match answer {
@@ -154,13 +225,13 @@ impl Window {
                 self.cursor.insert(seq, seq);
                 Outcome::Refused(Refusal { letter, reason })
             }
-            Answer::Retry(reason) => {
-                self.halted = true;
-                Outcome::Halted(reason)
-            }
             Answer::Stop(reason) => {
-                self.aside.push(Refusal { letter, reason });
+                self.aside.push((lane, Refusal { letter, reason }));
                 Outcome::Aside
+            }
+            Answer::Retry(reason) => {
+                self.track_mut(lane).halted = true;
+                Outcome::Halted(reason)
             }
         }
     }
@@ -174,17 +245,22 @@ impl Window {
     /// at hand to try (`exhausted`) or enough was tried.
     pub(super) fn stopped(&self, exhausted: bool) -> Option<&str> {
         let tried = exhausted || self.aside.len() >= self.inflight.max(Self::PROBE);
-        let last = self.aside.last()?;
+        let (_, last) = self.aside.last()?;
         (tried && self.waiting == 0).then_some(&last.reason)
     }
 
-    /// Whether submission waits for [`Self::rewind`].
-    pub(super) fn is_halted(&self) -> bool {
-        self.halted
+    /// Whether a lane waits for [`Self::rewind`].
+    pub(super) fn is_halted(&self, lane: Lane) -> bool {
+        self.track(lane).halted
+    }
+
+    /// Whether everything that a lane has sent is answered.
+    pub(super) fn is_settled(&self, lane: Lane) -> bool {
+        self.track(lane).waiting == 0
     }
 
     /// Whether everything that went out is answered.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
@@ -205,22 +281,32 @@ impl Window {
         self.cursor.first_missing(1)
     }
 
-    /// Goes on from the oldest unconfirmed: all that is out was answered, or its connection is gone.
-    pub(super) fn rewind(&mut self) {
-        self.first = self.first.saturating_add(self.out.len() as u64);
-        self.out.clear();
-        self.waiting = 0;
-        self.halted = false;
-        self.aside.clear();
-        self.next = self.oldest_unconfirmed();
+    /// The oldest record of a lane that is not confirmed, existing or not.
+    pub(super) fn oldest_of(&self, lane: Lane) -> u64 {
+        self.cursor.first_missing(self.track(lane).base)
+    }
+
+    /// A settled lane goes on from its oldest unconfirmed.
+    pub(super) fn rewind(&mut self, lane: Lane) {
+        self.aside.retain(|(of, _)| *of != lane);
+        let next = self.oldest_of(lane);
+        let track = self.track_mut(lane);
+        track.halted = false;
+        track.next = next;
+    }
+
+    /// Where the live lane begins when the last record is `head`.
+    fn live_start(&self, head: u64) -> u64 {
+        let tail = head.saturating_add(1).saturating_sub(self.inflight as u64);
+        self.cursor.first_missing(tail.max(1))
     }
 
     /// A message to `key` was taken. What was not allowed to another topic is so for good; what was not allowed to this
     /// one is by now, and is repeated.
     fn judge(&mut self, key: &str) {
-        for refusal in self.aside.drain(..) {
+        for (lane, refusal) in std::mem::take(&mut self.aside) {
             if *refusal.letter.key == *key {
-                self.halted = true;
+                self.track_mut(lane).halted = true;
             } else {
                 let seq = refusal.letter.seq;
                 self.cursor.insert(seq, seq);
@@ -229,18 +315,36 @@ impl Window {
         }
     }
 
-    /// Ticks a token off: its record, where it is out and carries one.
-    fn settle(&mut self, token: u64) -> Option<Letter> {
+    /// Ticks a token off: its lane and what it carries, where it is out.
+    fn settle(&mut self, token: u64) -> Option<(Lane, Parcel)> {
         let index = usize::try_from(token.checked_sub(self.first)?).ok()?;
         let out = self.out.get_mut(index).filter(|out| !out.answered)?;
         out.answered = true;
-        let letter = out.letter.take();
+        let (lane, parcel) = (out.lane, std::mem::replace(&mut out.parcel, Parcel::Copy));
+        let track = self.track_mut(lane);
+        track.waiting = track.waiting.saturating_sub(1);
         self.waiting = self.waiting.saturating_sub(1);
+        let describing = usize::from(parcel.describes());
+        self.describing = self.describing.saturating_sub(describing);
         while self.out.front().is_some_and(|out| out.answered) {
             self.out.pop_front();
             self.first = self.first.saturating_add(1);
         }
-        letter
+        Some((lane, parcel))
+    }
+
+    fn track(&self, lane: Lane) -> &Track {
+        match (lane, &self.live) {
+            (Lane::Live, Some(live)) => live,
+            _ => &self.backlog,
+        }
+    }
+
+    fn track_mut(&mut self, lane: Lane) -> &mut Track {
+        match (lane, &mut self.live) {
+            (Lane::Live, Some(live)) => live,
+            _ => &mut self.backlog,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Forwarding: nothing lost, nothing skipped, in order.
 
+mod live;
 pub(crate) mod memory;
 mod rules;
 mod stored;

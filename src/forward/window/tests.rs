@@ -1,20 +1,25 @@
-use std::collections::{BTreeMap, BTreeSet};
-
-use proptest::prelude::*;
+mod model;
 
 use super::*;
 
+const ALL: Lane = Lane::Backlog;
+
 fn window(inflight: u16) -> Window {
-    Window::new(inflight, RangeSet::new())
+    Window::new(inflight, Order::OldestFirst, RangeSet::new())
 }
 
 /// Of three topics in turn.
-fn letter(seq: u64) -> Option<Letter> {
-    Some(Letter {
+fn letter(seq: u64) -> Parcel {
+    Parcel::Record(Letter {
         seq,
         size: 10,
         key: (seq % 3).to_string().into(),
     })
+}
+
+/// Submits in the only lane.
+fn submit(window: &mut Window, seq: u64) -> u64 {
+    window.submit(ALL, letter(seq), Instant::now())
 }
 
 fn retry() -> Answer {
@@ -25,159 +30,77 @@ fn stop() -> Answer {
     Answer::Stop("not authorised".to_owned())
 }
 
-/// What a broker and a link do.
-#[derive(Debug, Clone)]
-enum Step {
-    Submit,
-    Answer(usize, Kind),
-    Break,
-}
-
-#[derive(Debug, Clone)]
-enum Kind {
-    Confirmed,
-    Refused,
-    Retry,
-    Stop,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let kind = prop_oneof![
-        8 => Just(Kind::Confirmed),
-        1 => Just(Kind::Refused),
-        1 => Just(Kind::Retry),
-        1 => Just(Kind::Stop),
-    ];
-    let step = prop_oneof![
-        8 => Just(Step::Submit),
-        8 => (0usize..20, kind).prop_map(|(which, kind)| Step::Answer(which, kind)),
-        1 => Just(Step::Break),
-    ];
-    prop::collection::vec(step, 0..300)
-}
-
-/// A queue of records 1 to `LAST`, of which each seventh does not exist and each fifth is for somebody else.
-struct Model {
-    window: Window,
-    inflight: usize,
-    out: BTreeMap<u64, u64>,
-    done: BTreeSet<u64>,
-    last_submitted: u64,
-}
-
-const LAST: u64 = 60;
-
-impl Model {
-    fn submit(&mut self) {
-        while self.window.has_room() && self.window.next() <= LAST {
-            let seq = self.window.next();
-            if seq.is_multiple_of(7) || seq.is_multiple_of(5) || !self.window.wants(seq) {
-                self.window.pass(seq, seq);
-                self.done.insert(seq);
-                continue;
-            }
-            assert!(!self.done.contains(&seq), "{seq} was confirmed already");
-            assert!(
-                seq > self.last_submitted,
-                "{seq} after {}",
-                self.last_submitted
-            );
-            for below in 1..seq {
-                let known = self.done.contains(&below)
-                    || self.out.values().any(|out| *out == below)
-                    || self
-                        .window
-                        .aside
-                        .iter()
-                        .any(|aside| aside.letter.seq == below);
-                assert!(known, "{below} is skipped by {seq}");
-            }
-            let token = self.window.submit(letter(seq), Instant::now());
-            assert!(self.out.insert(token, seq).is_none());
-            assert!(self.out.len() <= self.inflight);
-            self.last_submitted = seq;
-            return;
-        }
+#[test]
+fn live_records_find_half_of_the_window_free() {
+    let mut window = Window::new(4, Order::LiveFirst, RangeSet::new());
+    window.begin(100);
+    assert_eq!(window.next(Lane::Live), 97);
+    assert_eq!(
+        (window.next(Lane::Backlog), window.end(Lane::Backlog)),
+        (1, 97)
+    );
+    for seq in 1..3 {
+        assert!(window.has_room(Lane::Backlog));
+        window.submit(Lane::Backlog, letter(seq), Instant::now());
     }
-
-    fn answer(&mut self, which: usize, kind: &Kind) {
-        let Some(token) = self.out.keys().nth(which % self.out.len().max(1)).copied() else {
-            return;
-        };
-        let seq = self.out.remove(&token).unwrap();
-        let answer = match kind {
-            Kind::Confirmed => Answer::Confirmed,
-            Kind::Refused => Answer::Refused("too large".to_owned()),
-            Kind::Retry => retry(),
-            Kind::Stop => stop(),
-        };
-        match self.window.answer(token, answer) {
-            Outcome::Confirmed(of)
-            | Outcome::Refused(Refusal {
-                letter: Letter { seq: of, .. },
-                ..
-            }) => {
-                assert_eq!(of, seq);
-                self.done.insert(seq);
-            }
-            Outcome::Halted(_) | Outcome::Aside => {}
-            other => panic!("{other:?}"),
-        }
-        self.done
-            .extend(self.window.condemned().iter().map(|aside| aside.letter.seq));
-        if self.window.is_settled()
-            && (self.window.is_halted() || self.window.stopped(true).is_some())
-        {
-            self.rewind();
-        }
+    assert!(!window.has_room(Lane::Backlog));
+    for seq in 97..99 {
+        assert!(window.has_room(Lane::Live));
+        window.submit(Lane::Live, letter(seq), Instant::now());
     }
-
-    fn rewind(&mut self) {
-        self.out.clear();
-        self.window.rewind();
-        self.last_submitted = 0;
-    }
+    assert!(!window.has_room(Lane::Live));
 }
 
-proptest! {
-    #[test]
-    fn repeats_and_never_skips(inflight in 1u16..6, steps in steps()) {
-        let mut model = Model {
-            window: window(inflight),
-            inflight: inflight.into(),
-            out: BTreeMap::new(),
-            done: BTreeSet::new(),
-            last_submitted: 0,
-        };
-        for step in steps {
-            match step {
-                Step::Submit => model.submit(),
-                Step::Answer(which, kind) => model.answer(which, &kind),
-                Step::Break => model.rewind(),
-            }
-            prop_assert_eq!(model.window.cursor.iter().flat_map(|(a, b)| a..=b).collect::<BTreeSet<_>>(), model.done.clone());
-        }
-        // However it went: a broker that takes everything gets everything.
-        model.rewind();
-        for _ in 0..3 * LAST {
-            model.submit();
-            model.answer(0, &Kind::Confirmed);
-        }
-        prop_assert_eq!(model.window.oldest_unconfirmed(), LAST + 1);
-    }
+#[test]
+fn what_the_live_lane_leaves_the_backlog_lane_brings() {
+    let mut window = Window::new(4, Order::LiveFirst, RangeSet::new());
+    window.begin(10);
+    let token = window.submit(Lane::Live, letter(7), Instant::now());
+    assert_eq!(window.leave(8, 100), None, "the seventh may yet come back");
+    assert_eq!(window.end(Lane::Backlog), 7);
+    assert_eq!(
+        window.answer(token, Answer::Confirmed),
+        Outcome::Confirmed(7)
+    );
+    assert_eq!(window.leave(8, 100), Some(97));
+    assert_eq!(
+        (window.next(Lane::Live), window.end(Lane::Backlog)),
+        (97, 97)
+    );
+}
+
+#[test]
+fn copies_of_descriptions_hold_scans_and_are_told_when_not_taken() {
+    let mut window = window(3);
+    let now = Instant::now();
+    let copy = window.submit(ALL, Parcel::Copy, now);
+    let Parcel::Record(record) = letter(1) else {
+        unreachable!("a record");
+    };
+    let description = window.submit(ALL, Parcel::Description(record), now);
+    assert!(window.is_describing());
+    assert_eq!(
+        window.answer(description, Answer::Confirmed),
+        Outcome::Confirmed(1)
+    );
+    assert!(window.is_describing());
+    assert_eq!(
+        window.answer(copy, retry()),
+        Outcome::CopyHalted("busy".to_owned())
+    );
+    assert!(!window.is_describing() && window.is_halted(ALL) && window.is_settled(ALL));
 }
 
 #[test]
 fn after_a_retryable_refusal_it_waits_for_all_and_repeats_what_is_not_confirmed() {
     let mut window = window(3);
-    let now = Instant::now();
-    let tokens: Vec<_> = (1..=3).map(|seq| window.submit(letter(seq), now)).collect();
-    assert!(!window.has_room());
+    let tokens: Vec<_> = (1..=3).map(|seq| submit(&mut window, seq)).collect();
+    assert!(!window.has_room(ALL));
     assert_eq!(
         window.answer(tokens[1], retry()),
         Outcome::Halted("busy".to_owned())
     );
-    assert!(!window.has_room() && !window.is_settled());
+    assert!(!window.has_room(ALL) && !window.is_settled(ALL));
     assert_eq!(
         window.answer(tokens[0], Answer::Confirmed),
         Outcome::Confirmed(1)
@@ -186,10 +109,10 @@ fn after_a_retryable_refusal_it_waits_for_all_and_repeats_what_is_not_confirmed(
         window.answer(tokens[2], Answer::Confirmed),
         Outcome::Confirmed(3)
     );
-    assert!(window.is_settled() && window.is_halted());
-    window.rewind();
+    assert!(window.is_settled(ALL) && window.is_halted(ALL));
+    window.rewind(ALL);
     assert_eq!(
-        (window.next(), window.wants(2), window.wants(3)),
+        (window.next(ALL), window.wants(ALL, 2), window.wants(ALL, 3)),
         (2, true, false)
     );
 }
@@ -197,10 +120,10 @@ fn after_a_retryable_refusal_it_waits_for_all_and_repeats_what_is_not_confirmed(
 #[test]
 fn an_answer_of_an_earlier_connection_is_none() {
     let mut window = window(3);
-    let token = window.submit(letter(1), Instant::now());
-    window.rewind();
+    let token = submit(&mut window, 1);
+    window.begin(0);
     assert_eq!(window.answer(token, Answer::Confirmed), Outcome::Nothing);
-    let again = window.submit(letter(1), Instant::now());
+    let again = submit(&mut window, 1);
     assert_ne!(token, again);
     assert_eq!(
         window.answer(again, Answer::Confirmed),
@@ -212,10 +135,10 @@ fn an_answer_of_an_earlier_connection_is_none() {
 #[test]
 fn what_is_not_allowed_is_a_dead_letter_once_another_is_taken() {
     let mut window = window(2);
-    let first = window.submit(letter(1), Instant::now());
+    let first = submit(&mut window, 1);
     assert_eq!(window.answer(first, stop()), Outcome::Aside);
     assert_eq!(window.stopped(false), None, "there is more to try");
-    let second = window.submit(letter(2), Instant::now());
+    let second = submit(&mut window, 2);
     assert!(window.condemned().is_empty());
     assert_eq!(
         window.answer(second, Answer::Confirmed),
@@ -234,9 +157,7 @@ fn what_is_not_allowed_is_a_dead_letter_once_another_is_taken() {
 #[test]
 fn what_is_allowed_again_is_repeated() {
     let mut window = window(5);
-    let tokens: Vec<_> = [1, 2, 4]
-        .map(|seq| window.submit(letter(seq), Instant::now()))
-        .into();
+    let tokens: Vec<_> = [1, 2, 4].map(|seq| submit(&mut window, seq)).into();
     window.answer(tokens[0], stop());
     window.answer(tokens[1], stop());
     assert_eq!(
@@ -249,10 +170,10 @@ fn what_is_allowed_again_is_repeated() {
         .map(|refusal| refusal.letter.seq)
         .collect();
     assert_eq!(seqs, [2], "the fourth goes where the first goes");
-    assert!(window.is_halted() && window.is_settled());
-    window.rewind();
+    assert!(window.is_halted(ALL) && window.is_settled(ALL));
+    window.rewind(ALL);
     assert_eq!(
-        (window.next(), window.wants(1), window.wants(4)),
+        (window.next(ALL), window.wants(ALL, 1), window.wants(ALL, 4)),
         (1, true, false)
     );
 }
@@ -261,25 +182,25 @@ fn what_is_allowed_again_is_repeated() {
 fn where_nothing_is_allowed_the_upstream_is_stopped_and_nothing_lost() {
     let mut window = window(1);
     let mut seq = 0;
-    while window.has_room() {
+    while window.has_room(ALL) {
         seq += 1;
-        let token = window.submit(letter(seq), Instant::now());
+        let token = submit(&mut window, seq);
         window.answer(token, stop());
     }
     assert_eq!(seq, 20);
     assert_eq!(window.stopped(false), Some("not authorised"));
-    window.rewind();
-    assert_eq!(window.next(), 1);
+    window.rewind(ALL);
+    assert_eq!(window.next(ALL), 1);
 }
 
 #[test]
 fn a_message_that_is_never_answered_bounds_what_is_remembered() {
     let mut window = window(2);
-    window.submit(letter(1), Instant::now());
+    submit(&mut window, 1);
     let mut seq = 1;
-    while window.has_room() {
+    while window.has_room(ALL) {
         seq += 1;
-        let token = window.submit(letter(seq), Instant::now());
+        let token = submit(&mut window, seq);
         window.answer(token, Answer::Confirmed);
     }
     assert_eq!(window.out.len(), 8);
@@ -288,8 +209,8 @@ fn a_message_that_is_never_answered_bounds_what_is_remembered() {
 #[test]
 fn greetings_move_no_cursor() {
     let mut window = window(2);
-    let token = window.submit(None, Instant::now());
+    let token = window.submit(ALL, Parcel::Copy, Instant::now());
     assert_eq!(window.answer(token, stop()), Outcome::Nothing);
-    assert!(window.has_room() && window.is_settled());
-    assert_eq!(window.next(), 1);
+    assert!(window.has_room(ALL) && window.is_settled(ALL));
+    assert_eq!(window.next(ALL), 1);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay::forward::route::Template;
-use forebay::forward::settings::{ForwarderSettings, Pace, Routes, Start};
+use forebay::forward::settings::{Delivery, ForwarderSettings, Pace, Routes, Start};
 use forebay::forward::{ForwarderStatus, ForwarderTask, Source};
 use forebay::payload::settings::{CodecKind, PayloadSettings};
 use forebay::reading::{
@@ -246,6 +246,7 @@ pub(crate) fn settings(upstream: UpstreamSettings) -> ForwarderSettings {
         devices: Vec::new(),
         start: Start::Oldest,
         historical_after: Duration::from_secs(10),
+        delivery: Delivery::default(),
         pace: Pace {
             first: Duration::from_millis(20),
             most: Duration::from_millis(200),
