@@ -16,22 +16,36 @@
 //! | 4 | length of the body, uncompressed |
 //! | rest | body |
 //!
-//! The body has of each record: a tag (bits 0-1: 0 scan, 1 event, 2 description; bit 2 the clock was synchronised; bit 3 a
-//! full scan), wall time and boot time as differences from the record before (zigzag varints; the first from 0), then
-//! a scan's schema or an event's or description's device (varint: place in the list above), and what
-//! [`body`] says. `seq` and `device_seq` are those of the header, counted on.
+//! The body, of one part after the other, without what separates them but the two lengths at its start:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | varint | length of the heads |
+//! | varint | length of the kinds |
+//! | heads | of each record: see below |
+//! | kinds | a byte for each reading of each scan, in order ([`readings`]) |
+//! | rest | values: what each reading, event ([`body`]) and description has beside that, in order |
+//!
+//! A head is a tag (bits 0-1: 0 scan, 1 event, 2 description; bit 2 the clock was synchronised; bit 3 a full scan), the boot
+//! time as its difference from the record before (zigzag varint; the first from 0), how much more or less than that the
+//! wall time differs (zigzag varint), and a place: a scan's schema's, an event's or description's device's, in the lists
+//! above (varint). A scan then has its number of readings (varint), before that, where it is the first of its schema,
+//! the place plus one of the schema whose last readings its differences begin from, or 0 (varint).
+//! `seq` and `device_seq` are those of the header, counted on.
 //!
 //! All numbers are little-endian; texts have their length before them. Later versions read this one.
 
 pub(super) mod body;
+mod readings;
+mod records;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::bytes::{Bytes, put_signed, put_text, put_varint};
+use super::bytes::Bytes;
 use super::envelope::{self, Kind};
 use super::schema::SchemaId;
-use crate::reading::{Body, BootId, Name, Record, Scan, Schema, Stamp, StreamId};
+use crate::reading::{Body, BootId, Name, Record, Schema, StreamId};
+use records::Parts;
 
 const VERSION: u8 = 1;
 const COMPRESSED: u8 = 1;
@@ -98,154 +112,43 @@ pub(super) fn encode(
     mut id: impl FnMut(&Arc<Schema>) -> SchemaId,
 ) -> Option<Vec<u8>> {
     let first = records.first()?;
-    let mut tables = Tables::default();
-    let (mut body, mut before) = (Vec::with_capacity(records.len() * 64), Stamp::default());
+    let mut parts = Parts::default();
     for record in records {
-        tables.put(&mut body, record, before, &mut id);
-        before = record.stamp;
+        parts.put(record, &mut id)?;
     }
+    let body = parts.body();
     let packed = (body.len() >= WORTH_COMPRESSING).then(|| lz4_flex::block::compress(&body));
     let packed = packed.filter(|packed| packed.len() < body.len());
-    let mut flags = if packed.is_some() { COMPRESSED } else { 0 };
-    if records
-        .iter()
-        .any(|record| matches!(record.body, Body::Description(_)))
-    {
-        flags |= DESCRIPTIONS;
-    }
-    if records
-        .iter()
-        .any(|record| matches!(record.body, Body::Event(_)))
-    {
-        flags |= EVENTS;
-    }
-    if records.iter().any(|record| !record.stamp.synced) {
-        flags |= UNSYNCED;
-    }
     let times = records.iter().map(|record| record.stamp.wall_ns);
     let mut out = envelope::begin(
         Kind::Block,
         &first.seq.to_be_bytes(),
         u64::from(first.stream.0),
     );
-    out.extend_from_slice(&[VERSION, flags]);
+    let compressed = if packed.is_some() { COMPRESSED } else { 0 };
+    out.extend_from_slice(&[VERSION, compressed | flags(records)]);
     out.extend_from_slice(&first.stream.0.to_le_bytes());
     out.extend_from_slice(&first.seq.to_le_bytes());
     out.extend_from_slice(&u32::try_from(records.len()).ok()?.to_le_bytes());
     out.extend_from_slice(&first.stamp.boot.0.to_le_bytes());
     out.extend_from_slice(&times.clone().min()?.to_le_bytes());
     out.extend_from_slice(&times.max()?.to_le_bytes());
-    tables.put_header(&mut out);
+    parts.put_lists(&mut out);
     out.extend_from_slice(&u32::try_from(body.len()).ok()?.to_le_bytes());
     out.extend_from_slice(packed.as_deref().unwrap_or(&body));
     Some(envelope::seal(out))
 }
 
-/// The lists of devices and schemas of a block that is being built.
-#[derive(Default)]
-struct Tables {
-    devices: Vec<DeviceSpan>,
-    device_places: HashMap<Option<Name>, usize>,
-    schemas: Vec<(SchemaId, usize)>,
-    /// By the address of the schema, which the records keep: no names are compared for each scan.
-    schema_places: HashMap<usize, usize>,
-}
-
-impl Tables {
-    fn put(
-        &mut self,
-        out: &mut Vec<u8>,
-        record: &Record,
-        before: Stamp,
-        id: &mut impl FnMut(&Arc<Schema>) -> SchemaId,
-    ) {
-        let kind = match &record.body {
-            Body::Scan(scan) => u8::from(scan.full) << 3,
-            Body::Event(_) => 1,
-            Body::Description(_) => 2,
+fn flags(records: &[Arc<Record>]) -> u8 {
+    let of = |record: &Arc<Record>| {
+        let kind = match record.body {
+            Body::Scan(_) => 0,
+            Body::Event(_) => EVENTS,
+            Body::Description(_) => DESCRIPTIONS,
         };
-        out.push(kind | u8::from(record.stamp.synced) << 2);
-        put_signed(out, record.stamp.wall_ns.wrapping_sub(before.wall_ns));
-        put_signed(
-            out,
-            record
-                .stamp
-                .boot_ns
-                .wrapping_sub(before.boot_ns)
-                .cast_signed(),
-        );
-        match &record.body {
-            Body::Scan(scan) => {
-                put_varint(out, self.schema(scan, record.device_seq, id) as u64);
-                body::put_readings(out, &scan.readings);
-            }
-            Body::Event(event) => {
-                put_varint(
-                    out,
-                    self.device(event.device.as_ref(), record.device_seq) as u64,
-                );
-                body::put_event(out, event);
-            }
-            Body::Description(description) => {
-                put_varint(
-                    out,
-                    self.device(Some(&description.device), record.device_seq) as u64,
-                );
-                body::put_description(out, description);
-            }
-        }
-    }
-
-    fn device(&mut self, device: Option<&Name>, seq: u64) -> usize {
-        let place = *self
-            .device_places
-            .entry(device.cloned())
-            .or_insert(self.devices.len());
-        match self.devices.get_mut(place) {
-            Some(span) => span.count += 1,
-            None => self.devices.push(DeviceSpan {
-                device: device.cloned(),
-                first: seq,
-                count: 1,
-            }),
-        }
-        place
-    }
-
-    fn schema(
-        &mut self,
-        scan: &Scan,
-        seq: u64,
-        id: &mut impl FnMut(&Arc<Schema>) -> SchemaId,
-    ) -> usize {
-        let pointer = Arc::as_ptr(&scan.schema).addr();
-        if let Some(&place) = self.schema_places.get(&pointer) {
-            let device = self.schemas.get(place).map(|(_, device)| *device);
-            if let Some(span) = device.and_then(|device| self.devices.get_mut(device)) {
-                span.count += 1;
-            }
-            return place;
-        }
-        let place = self.schemas.len();
-        let device = self.device(Some(&scan.schema.device), seq);
-        self.schemas.push((id(&scan.schema), device));
-        self.schema_places.insert(pointer, place);
-        place
-    }
-
-    fn put_header(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.devices.len() as u64);
-        for span in &self.devices {
-            put_text(out, span.device.as_ref().map_or("", Name::as_str));
-            put_varint(out, span.first);
-            put_varint(out, span.count);
-        }
-        put_varint(out, self.schemas.len() as u64);
-        for (id, device) in &self.schemas {
-            put_varint(out, u64::from(*id));
-            put_varint(out, *device as u64);
-        }
-    }
+        kind | if record.stamp.synced { 0 } else { UNSYNCED }
+    };
+    records.iter().fold(0, |flags, record| flags | of(record))
 }
 
 /// Reads the header of a block's payload; what is left is the body.
@@ -305,79 +208,16 @@ pub(super) fn decode(
         _ if header.body / 255 > stored.0.len() => return None,
         _ => Some(lz4_flex::block::decompress(stored.0, header.body).ok()?),
     };
-    let mut bytes = Bytes(unpacked.as_deref().unwrap_or(stored.0));
+    let body = Bytes(unpacked.as_deref().unwrap_or(stored.0));
     let schemas: Option<Vec<(Arc<Schema>, usize)>> = header
         .schemas
         .iter()
         .map(|&(id, device)| Some((schema(id)?, device)))
         .collect();
-    let mut state = Decoder {
-        schemas: schemas?,
-        next: header.devices.iter().map(|span| span.first).collect(),
-        header,
-    };
-    let mut records = Vec::with_capacity(state.header.count.min(1 << 16) as usize);
-    let mut stamp = Stamp {
-        boot: state.header.boot,
-        ..Stamp::default()
-    };
-    for seq in state.header.first..state.header.end() {
-        records.push(Arc::new(state.record(&mut bytes, seq, &mut stamp)?));
-    }
-    bytes.is_empty().then_some(records)
+    records::decode(&header, schemas?, body)
 }
 
-struct Decoder {
-    header: Header,
-    schemas: Vec<(Arc<Schema>, usize)>,
-    next: Vec<u64>,
-}
-
-impl Decoder {
-    fn record(&mut self, bytes: &mut Bytes<'_>, seq: u64, stamp: &mut Stamp) -> Option<Record> {
-        let tag = bytes.u8()?;
-        stamp.wall_ns = stamp.wall_ns.wrapping_add(bytes.signed()?);
-        stamp.boot_ns = stamp.boot_ns.wrapping_add(bytes.signed()?.cast_unsigned());
-        stamp.synced = tag & 4 != 0;
-        let place = usize::try_from(bytes.varint()?).ok()?;
-        let (device, body) = match tag & 3 {
-            0 => {
-                let (schema, device) = self.schemas.get(place)?;
-                let scan = Scan {
-                    schema: Arc::clone(schema),
-                    readings: body::readings(bytes)?,
-                    full: tag & 8 != 0,
-                };
-                (*device, Body::Scan(scan))
-            }
-            1 => (
-                place,
-                Body::Event(body::event(
-                    bytes,
-                    self.header.devices.get(place)?.device.clone(),
-                )?),
-            ),
-            2 => (
-                place,
-                Body::Description(body::description(
-                    bytes,
-                    self.header.devices.get(place)?.device.clone()?,
-                )?),
-            ),
-            _ => return None,
-        };
-        let next = self.next.get_mut(device)?;
-        let device_seq = *next;
-        *next = next.checked_add(1)?;
-        Some(Record {
-            stream: self.header.stream,
-            seq,
-            device_seq,
-            stamp: *stamp,
-            body,
-        })
-    }
-}
-
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod tests;

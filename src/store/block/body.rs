@@ -1,97 +1,14 @@
-//! The bytes of what a record is about: readings, events, descriptions. The numbers and names here are on disk.
+//! The bytes of events, descriptions and qualities. The numbers and names here are on disk.
 
 use std::sync::Arc;
 
 use crate::reading::{
-    Description, Detail, Event, MapHash, Name, PointDescription, PointKind, Quality, Reading, Value,
+    Description, Detail, Event, MapHash, Name, PointDescription, PointKind, Quality,
 };
 use crate::store::bytes::{Bytes, put_option, put_ranges, put_signed, put_text, put_varint};
 use crate::store::schema::{labels, put_labels, type_number, value_type};
 
-/// In the tag of a reading: a quality other than good follows.
-const QUALITY: u8 = 0x80;
-
-pub(super) fn put_readings(out: &mut Vec<u8>, readings: &[Option<Reading>]) {
-    put_varint(out, readings.len() as u64);
-    for reading in readings {
-        match reading {
-            None => out.push(0),
-            Some(reading) => put_reading(out, reading),
-        }
-    }
-}
-
-fn put_reading(out: &mut Vec<u8>, reading: &Reading) {
-    let quality = reading.quality();
-    let mark = if quality == Quality::Good { 0 } else { QUALITY };
-    let tag = match reading.value() {
-        Some(Value::Bool(false)) => 1,
-        Some(Value::Bool(true)) => 2,
-        Some(Value::Int(_)) => 3,
-        Some(Value::UInt(_)) => 4,
-        Some(Value::F32(_)) => 5,
-        Some(Value::F64(_)) => 6,
-        Some(Value::Text(_)) => 7,
-        Some(Value::Texts(_)) => 8,
-        None => 9,
-    };
-    out.push(tag | mark);
-    if mark != 0 {
-        put_quality(out, quality);
-    }
-    match reading.value() {
-        None | Some(Value::Bool(_)) => (),
-        Some(Value::Int(number)) => put_signed(out, *number),
-        Some(Value::UInt(number)) => put_varint(out, *number),
-        Some(Value::F32(number)) => out.extend_from_slice(&number.to_le_bytes()),
-        Some(Value::F64(number)) => out.extend_from_slice(&number.to_le_bytes()),
-        Some(Value::Text(text)) => put_text(out, text),
-        Some(Value::Texts(texts)) => {
-            put_varint(out, texts.len() as u64);
-            texts.iter().for_each(|text| put_text(out, text));
-        }
-    }
-}
-
-pub(super) fn readings(bytes: &mut Bytes<'_>) -> Option<Vec<Option<Reading>>> {
-    let count = bytes.count(1)?;
-    let mut readings = Vec::with_capacity(count);
-    for _ in 0..count {
-        readings.push(match bytes.u8()? {
-            0 => None,
-            tag => Some(reading(bytes, tag)?),
-        });
-    }
-    Some(readings)
-}
-
-fn reading(bytes: &mut Bytes<'_>, tag: u8) -> Option<Reading> {
-    let quality = if tag & QUALITY == 0 {
-        Quality::Good
-    } else {
-        quality(bytes)?
-    };
-    let value = match tag & !QUALITY {
-        1 => Value::Bool(false),
-        2 => Value::Bool(true),
-        3 => Value::Int(bytes.signed()?),
-        4 => Value::UInt(bytes.varint()?),
-        5 => Value::F32(f32::from_le_bytes(bytes.array()?)),
-        6 => Value::F64(f64::from_le_bytes(bytes.array()?)),
-        7 => Value::Text(bytes.text()?.into()),
-        8 => {
-            let count = bytes.count(1)?;
-            let texts: Option<Vec<Box<str>>> =
-                (0..count).map(|_| bytes.text().map(Into::into)).collect();
-            Value::Texts(texts?.into())
-        }
-        9 => return Some(Reading::missing(quality)),
-        _ => return None,
-    };
-    Some(Reading::with_quality(value, quality))
-}
-
-fn put_quality(out: &mut Vec<u8>, quality: Quality) {
+pub(super) fn put_quality(out: &mut Vec<u8>, quality: Quality) {
     out.push(match quality {
         Quality::Good => 0,
         Quality::Timeout => 1,
@@ -110,7 +27,7 @@ fn put_quality(out: &mut Vec<u8>, quality: Quality) {
     });
 }
 
-fn quality(bytes: &mut Bytes<'_>) -> Option<Quality> {
+pub(super) fn quality(bytes: &mut Bytes<'_>) -> Option<Quality> {
     Some(match bytes.u8()? {
         0 => Quality::Good,
         1 => Quality::Timeout,

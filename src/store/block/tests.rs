@@ -1,9 +1,11 @@
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::reading::{
     Description, Detail, Event, EventName, MapHash, PointDescription, PointKind, Quality, Reading,
-    SchemaPoint, Value, ValueType,
+    Scan, SchemaPoint, Stamp, Value, ValueType,
 };
 
 fn name(text: &str) -> Name {
@@ -46,17 +48,23 @@ fn description(device: &str) -> Arc<Description> {
     })
 }
 
-fn readings() -> Vec<Option<Reading>> {
+/// Readings of every kind; those with numbers `n` steps on.
+fn readings(n: u8) -> Vec<Option<Reading>> {
+    let odd = n % 2 == 1;
     vec![
-        None,
-        Some(Reading::good(Value::Bool(true))),
-        Some(Reading::good(Value::Int(-2))),
-        Some(Reading::good(Value::UInt(u64::MAX))),
+        (!odd).then(|| Reading::good(Value::Bool(true))),
+        Some(Reading::good(Value::Bool(odd))),
+        Some(Reading::good(Value::Int(i64::from(n) - 2))),
+        Some(Reading::good(Value::UInt(u64::MAX - u64::from(n)))),
+        Some(Reading::good(Value::F32(0.333_333_34 + f32::from(n) * 0.1))),
         Some(Reading::good(Value::F32(230.1))),
         Some(Reading::with_quality(
             Value::F64(-1.5e300),
             Quality::OutOfRange,
         )),
+        Some(Reading::good(Value::F64(
+            f64::from(2_301 + u16::from(n)) / 10.0,
+        ))),
         Some(Reading::good(Value::Text("läuft".into()))),
         Some(Reading::with_quality(
             Value::Texts(["a".into(), "b".into()].into()),
@@ -93,14 +101,24 @@ fn stamp(wall_ns: i64, boot_ns: u64, synced: bool) -> Stamp {
     }
 }
 
+fn scan(schema: &Arc<Schema>, n: u8, full: bool) -> Body {
+    Body::Scan(Scan {
+        schema: Arc::clone(schema),
+        readings: readings(n),
+        full,
+    })
+}
+
+fn known() -> [Arc<Schema>; 2] {
+    [schema("press", 12), schema("oven", 12)]
+}
+
+fn id(schema: &Arc<Schema>) -> SchemaId {
+    u32::from(schema.device.as_str() == "oven")
+}
+
 fn sample() -> Vec<Arc<Record>> {
-    let scan = |full| {
-        Body::Scan(Scan {
-            schema: schema("press", 10),
-            readings: readings(),
-            full,
-        })
-    };
+    let [press, oven] = known();
     let dropped = Event::device(EventName::RecordsDropped, name("oven"))
         .text("reason", "max_size")
         .with(
@@ -110,21 +128,32 @@ fn sample() -> Vec<Arc<Record>> {
         .with("time", Detail::Times(-5, i64::MAX))
         .with("count", Detail::Int(-8))
         .with("clean", Detail::Bool(true));
+    let started = Body::Event(Event::gateway(EventName::GatewayStarted));
+    let at = 1_700_000_000_000_000_000;
     records(
         81_723,
         vec![
+            (stamp(at, 5_000, true), started),
             (
-                stamp(1_700_000_000_000_000_000, 5_000, true),
-                Body::Event(Event::gateway(EventName::GatewayStarted)),
-            ),
-            (
-                stamp(1_700_000_000_100_000_000, 6_000, true),
+                stamp(at + 100_000_000, 6_000, true),
                 Body::Description(description("press")),
             ),
-            (stamp(1_700_000_000_050_000_000, 5_500, false), scan(true)),
+            (stamp(at + 50_000_000, 5_500, false), scan(&press, 0, true)),
+            (stamp(at + 50_001_000, 6_500, true), scan(&oven, 1, false)),
+            (stamp(at + 50_002_000, 7_500, true), scan(&press, 3, false)),
             (stamp(-7, 7_000, true), Body::Event(dropped)),
         ],
     )
+}
+
+/// Long enough that it is compressed.
+fn long_sample() -> Vec<Arc<Record>> {
+    let [press, oven] = known();
+    let bodies = (0..40).map(|n| {
+        let schema = if n % 3 == 0 { &oven } else { &press };
+        (stamp(i64::from(n), 7, true), scan(schema, n, false))
+    });
+    records(7, bodies.collect())
 }
 
 fn decode_with(value: &[u8], known: &[Arc<Schema>]) -> Option<Vec<Arc<Record>>> {
@@ -135,20 +164,20 @@ fn decode_with(value: &[u8], known: &[Arc<Schema>]) -> Option<Vec<Arc<Record>>> 
 
 #[test]
 fn a_block_comes_back_as_it_was() {
-    let value = encode(&sample(), |_| 0).unwrap();
-    assert_eq!(decode_with(&value, &[schema("press", 10)]), Some(sample()));
+    let value = encode(&sample(), id).unwrap();
+    assert_eq!(decode_with(&value, &known()), Some(sample()));
     assert_eq!(
         decode_with(&value, &[]),
         None,
         "without its schema it cannot be read"
     );
     let (header, _) = header(envelope::exactly(&value).unwrap().payload).unwrap();
-    assert_eq!((header.first, header.end()), (81_723, 81_727));
+    assert_eq!((header.first, header.end()), (81_723, 81_729));
     assert_eq!(
         (header.earliest, header.latest),
         (-7, 1_700_000_000_100_000_000)
     );
-    assert!(header.has_descriptions() && !header.synced());
+    assert!(header.has_descriptions() && header.has_events() && !header.synced());
     let spans: Vec<String> = header
         .devices
         .iter()
@@ -158,23 +187,36 @@ fn a_block_comes_back_as_it_was() {
         spans,
         [
             "None 100+1",
-            "Some(\"press\") 100+2",
-            "Some(\"oven\") 100+1"
+            "Some(\"press\") 100+3",
+            "Some(\"oven\") 100+2"
         ]
     );
 }
 
-/// Blocks of this version must be readable for ever: this one was written by it.
+/// Blocks of this version must be readable for ever: these were written by it.
 const FROZEN: &[u8] = include_bytes!("fixture-v1.bin");
+const FROZEN_LONG: &[u8] = include_bytes!("fixture-v1-long.bin");
 
 #[test]
 fn its_bytes_are_frozen() {
-    assert_eq!(decode_with(FROZEN, &[schema("press", 10)]), Some(sample()));
-    let value = encode(&sample(), |_| 0).unwrap();
-    assert!(
-        value == FROZEN,
-        "the format changed: a new version, and a fixture beside this one"
-    );
+    for (records, frozen) in [(sample(), FROZEN), (long_sample(), FROZEN_LONG)] {
+        let value = encode(&records, id).unwrap();
+        assert_eq!(decode_with(frozen, &known()), Some(records));
+        assert!(
+            unpacked(&value) == unpacked(frozen),
+            "the format changed: a new version, and fixtures beside these"
+        );
+    }
+}
+
+/// Header and body: another version of the compression may choose other bytes for the same.
+fn unpacked(value: &[u8]) -> (Header, Vec<u8>) {
+    let (header, stored) = header(envelope::exactly(value).unwrap().payload).unwrap();
+    let body = match header.flags & COMPRESSED {
+        0 => stored.0.to_vec(),
+        _ => lz4_flex::block::decompress(stored.0, header.body).unwrap(),
+    };
+    (header, body)
 }
 
 #[test]
@@ -206,6 +248,11 @@ fn any_reading() -> impl Strategy<Value = Option<Reading>> {
         any::<u64>().prop_map(Value::UInt),
         (-1e30f32..1e30).prop_map(Value::F32),
         (-1e300f64..1e300).prop_map(Value::F64),
+        (any::<i32>(), 0..8)
+            .prop_map(|(whole, decimals)| Value::F64(f64::from(whole) / 10f64.powi(decimals))),
+        (any::<i16>(), 0..5)
+            .prop_map(|(whole, decimals)| Value::F32(f32::from(whole) / 10f32.powi(decimals))),
+        Just(Value::F64(-0.0)),
         ".{0,9}".prop_map(|text| Value::Text(text.into())),
     ];
     prop_oneof![
@@ -236,13 +283,46 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(mut payload in prop::collection::vec(any::<u8>(), 0..300), at in 0usize..400) {
-        let value = encode(&sample(), |_| 0).unwrap();
+        let value = encode(&sample(), id).unwrap();
         let sound = envelope::exactly(&value).unwrap().payload;
-        let _ = decode(&payload, |_| Some(schema("press", 10)));
+        let _ = decode(&payload, |_| Some(schema("press", 12)));
         let mut bent = sound.to_vec();
         let at = at.min(bent.len());
         bent.truncate(at);
         bent.append(&mut payload);
-        let _ = decode(&bent, |_| Some(schema("press", 10)));
+        let _ = decode(&bent, |_| Some(schema("press", 12)));
     }
+
+    #[test]
+    fn no_single_change_makes_it_panic(long: bool, at: prop::sample::Index, byte: u8) {
+        let value = encode(&if long { long_sample() } else { sample() }, id).unwrap();
+        let mut bent = envelope::exactly(&value).unwrap().payload.to_vec();
+        let at = at.index(bent.len());
+        bent[at] = byte;
+        let _ = decode(&bent, |id| known().get(id as usize).cloned());
+    }
+}
+
+#[test]
+fn what_is_claimed_without_bytes_behind_it_is_refused_before_memory_is_taken_for_it() {
+    let value = encode(&sample(), id).unwrap();
+    let sound = envelope::exactly(&value).unwrap().payload.to_vec();
+    let stored = header(&sound).unwrap().1.0.len();
+    let (count, body) = (14..18, sound.len() - stored - 4..sound.len() - stored);
+    for place in [count, body] {
+        let mut bent = sound.clone();
+        bent[place].fill(0xff);
+        assert_eq!(decode(&bent, |id| known().get(id as usize).cloned()), None);
+    }
+    let (many, mut memory) = (1 << 20, readings::Memory::default());
+    let kinds = vec![0; many];
+    let (mut kinds, mut values) = (Bytes(&kinds), Bytes(&[]));
+    memory.begin(0, None).unwrap();
+    assert_eq!(memory.take(&mut kinds, &mut values, 0, many + 1), None);
+    assert!(memory.take(&mut kinds, &mut values, 0, many).is_some());
+    let copies = (1..100).take_while(|&place| memory.begin(place, Some(0)).is_some());
+    assert!(
+        copies.count() < 4,
+        "also where nothing but places claims it"
+    );
 }
