@@ -10,6 +10,7 @@ pub mod check;
 pub mod demo;
 mod logging;
 mod run;
+mod verify;
 
 /// Edge gateway: polls field devices, commits every reading to disk, forwards it to MQTT and AMQP brokers.
 #[derive(Debug, Parser)]
@@ -36,6 +37,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prove that everything arrived: consume a broker's messages, or read them from a file, and name what is missing
+    Verify(Box<verify::VerifyArguments>),
     /// Show the whole product without hardware and without a broker: simulated devices, an embedded
     /// broker, an outage that comes and goes
     #[cfg(feature = "demo")]
@@ -54,6 +57,7 @@ impl Arguments {
         match self.command {
             Command::Run { config } => run::run(&config),
             Command::Check { config, json } => check::run(&config, json),
+            Command::Verify(arguments) => verify::run(&arguments),
             #[cfg(feature = "demo")]
             Command::Demo(arguments) => demo::run(&arguments),
         }

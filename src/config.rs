@@ -29,6 +29,7 @@ use std::path::Path;
 pub use gateway::GatewaySettings;
 pub use host::{Host, InMemory, LARGEST_FILE, ThisMachine};
 pub use problem::{Place, Position, Problem, Report, Severity};
+pub use upstream::BrokerUrl;
 
 use crate::field::modbus::map::DeviceMap;
 use crate::field::settings::LineSettings;

@@ -19,7 +19,7 @@
 //! | level | folders |
 //! |---|---|
 //! | 0 | [`reading`] (what travels), [`support`] |
-//! | 1 | [`field`], [`store`], [`payload`], [`upstream`] |
+//! | 1 | [`field`], [`store`], [`payload`], [`upstream`], [`proof`] (the consumer's side) |
 //! | 2 | [`forward`], `simulator` (feature `demo`) |
 //! | 3 | [`config`], [`health`] |
 //! | 4 | [`gateway`]: builds the tasks from a configuration; the only place that spawns |
@@ -44,6 +44,7 @@ pub mod support;
 
 pub mod field;
 pub mod payload;
+pub mod proof;
 pub mod store;
 pub mod upstream;
 

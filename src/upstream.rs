@@ -6,6 +6,7 @@ pub mod message;
 pub mod mqtt;
 pub mod secret;
 pub mod settings;
+pub mod subscription;
 pub mod tls;
 
 use error::UpstreamError;

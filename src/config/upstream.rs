@@ -5,6 +5,9 @@ mod broker;
 mod delivery;
 mod mqtt;
 mod routes;
+mod url;
+
+pub use url::BrokerUrl;
 
 use super::device::Labelled;
 use super::fields::Fields;

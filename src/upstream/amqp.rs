@@ -4,6 +4,7 @@
 //! answered then is unknown, and the forwarder sends it again.
 
 mod confirms;
+pub(super) mod consume;
 mod failure;
 mod link;
 mod publish;
@@ -271,14 +272,29 @@ async fn publisher(library: &lapin::Connection) -> Result<Channel, lapin::Error>
 }
 
 fn uri(settings: &AmqpSettings, endpoint: &Endpoint) -> Result<AMQPUri, UpstreamError> {
-    let (username, password) = match &settings.login {
+    let AmqpSettings {
+        vhost,
+        login,
+        keep_alive,
+        ..
+    } = settings;
+    uri_of(endpoint, vhost, login.as_ref(), *keep_alive)
+}
+
+fn uri_of(
+    endpoint: &Endpoint,
+    vhost: &str,
+    login: Option<&Login>,
+    keep_alive: Duration,
+) -> Result<AMQPUri, UpstreamError> {
+    let (username, password) = match login {
         None => ("guest".to_owned(), "guest".to_owned()),
         Some(Login { username, password }) => {
             let password = password.as_ref().map(|secret| secret.read()).transpose()?;
             (username.clone(), password.unwrap_or_default())
         }
     };
-    let heartbeat = settings.keep_alive.as_secs().clamp(1, u16::MAX.into());
+    let heartbeat = keep_alive.as_secs().clamp(1, u16::MAX.into());
     Ok(AMQPUri {
         // The stream comes open, encrypted where that is wanted.
         scheme: AMQPScheme::AMQP,
@@ -287,7 +303,7 @@ fn uri(settings: &AmqpSettings, endpoint: &Endpoint) -> Result<AMQPUri, Upstream
             host: endpoint.host.clone(),
             port: endpoint.port,
         },
-        vhost: settings.vhost.clone(),
+        vhost: vhost.to_owned(),
         query: AMQPQueryString {
             frame_max: Some(FRAME_MAX),
             heartbeat: u16::try_from(heartbeat).ok(),

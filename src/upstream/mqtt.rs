@@ -4,6 +4,7 @@
 mod access;
 mod flight;
 mod reason;
+pub(super) mod subscribe;
 mod v3;
 mod v5;
 

@@ -17,3 +17,4 @@ pub mod pty;
 pub mod rabbitmq;
 pub mod scripted;
 pub mod subscriber;
+pub mod verifier;

@@ -12,6 +12,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("field", 1),
     ("store", 1),
     ("payload", 1),
+    ("proof", 1),
     ("upstream", 1),
     ("forward", 2),
     ("simulator", 2),

@@ -22,3 +22,4 @@ mod main_job;
 mod store;
 mod upstream;
 mod upstream_contract;
+mod verify;

@@ -22,7 +22,7 @@ pub(super) const KEYS: &[&str] = &[
     "declare",
 ];
 
-const SCHEME: Scheme = Scheme {
+pub(super) const SCHEME: Scheme = Scheme {
     plain: ("amqp", 5672),
     tls: ("amqps", 5671),
     path: true,
@@ -85,8 +85,7 @@ pub(super) fn read(
 fn split(fields: &Fields<'_>, (endpoints, paths): Endpoints) -> Option<(Vec<Endpoint>, String)> {
     let mut vhosts = Vec::new();
     for (path, span) in paths {
-        match percent_decode(&path) {
-            Some(vhost) if vhost.is_empty() => vhosts.push(("/".to_owned(), span)),
+        match virtual_host(&path) {
             Some(vhost) => vhosts.push((vhost, span)),
             None => {
                 let reason = format!("{path:?} is no virtual host");
@@ -106,6 +105,14 @@ fn split(fields: &Fields<'_>, (endpoints, paths): Endpoints) -> Option<(Vec<Endp
             .push(finding.mend("the brokers of one upstream serve the same virtual host"));
     }
     Some((endpoints, first))
+}
+
+/// The virtual host that the path of a URL names: "/" where it is empty.
+pub(super) fn virtual_host(path: &str) -> Option<String> {
+    match percent_decode(path)? {
+        vhost if vhost.is_empty() => Some("/".to_owned()),
+        vhost => Some(vhost),
+    }
 }
 
 fn percent_decode(text: &str) -> Option<String> {

@@ -80,9 +80,11 @@ pub(super) fn read_endpoints(
     (!endpoints.is_empty() && endpoints.len() == count).then_some((endpoints, paths))
 }
 
-type Url = (String, u16, bool, String);
+/// Host, port, whether TLS is wanted, path.
+pub(super) type Url = (String, u16, bool, String);
 
-fn parse_url(text: &str, scheme: &Scheme) -> Result<Url, (String, String)> {
+/// What a URL of this scheme says, or what is wrong and the mend.
+pub(super) fn parse_url(text: &str, scheme: &Scheme) -> Result<Url, (String, String)> {
     let (plain, secure) = (scheme.plain.0, scheme.tls.0);
     let form = format!("write {plain}://HOST:PORT or {secure}://HOST:PORT");
     let Some((word, rest)) = text.split_once("://") else {

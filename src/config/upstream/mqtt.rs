@@ -19,7 +19,7 @@ pub(super) const KEYS: &[&str] = &[
     "qos",
 ];
 
-const SCHEME: Scheme = Scheme {
+pub(super) const SCHEME: Scheme = Scheme {
     plain: ("mqtt", 1883),
     tls: ("mqtts", 8883),
     path: false,

@@ -23,14 +23,23 @@ impl Access {
         will: Option<Message>,
     ) -> Result<Self, UpstreamError> {
         let count = settings.endpoints.len().max(1);
-        let Some(Endpoint { host, port, tls }) = settings.endpoints.get(endpoint % count) else {
+        let Some(endpoint) = settings.endpoints.get(endpoint % count) else {
             return Err(UpstreamError::Connection("no broker is named".to_owned()));
         };
+        Self::to(endpoint, settings.login.as_ref(), will)
+    }
+
+    /// Access to one endpoint.
+    pub(super) fn to(
+        Endpoint { host, port, tls }: &Endpoint,
+        login: Option<&Login>,
+        will: Option<Message>,
+    ) -> Result<Self, UpstreamError> {
         let transport = match tls {
             None => Transport::Tcp,
             Some(tls) => Transport::Tls(TlsConfiguration::Rustls(tls::client_config(tls)?)),
         };
-        let login = settings.login.as_ref().map(read_login).transpose()?;
+        let login = login.map(read_login).transpose()?;
         Ok(Self {
             // The library joins host and port with a colon.
             host: match (host.contains(':'), tls) {

@@ -121,7 +121,8 @@ fn quality(qos: Qos) -> QoS {
     }
 }
 
-fn broken(error: ConnectionError) -> UpstreamError {
+/// What ended a connection.
+pub(super) fn broken(error: ConnectionError) -> UpstreamError {
     match error {
         ConnectionError::ConnectionRefused(code) => reason::refused_v3(code),
         ConnectionError::Tls(error) => UpstreamError::Tls(error.to_string()),

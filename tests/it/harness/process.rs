@@ -54,6 +54,11 @@ impl Process {
         ended.unwrap_or_else(|| self.kill())
     }
 
+    /// SIGINT, as Ctrl-C does.
+    pub fn interrupt(&mut self) {
+        self.signal(Signal::INT);
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> ExitStatus {
         if let Some(status) = self.ended() {

@@ -280,6 +280,15 @@ impl Client {
         bound.await.unwrap();
     }
 
+    /// Publishes a message to an exchange, without asking what became of it.
+    pub async fn publish(&self, exchange: &str, key: &str, payload: &[u8]) {
+        let (options, properties) = (Default::default(), Default::default());
+        let published =
+            self.channel
+                .basic_publish(exchange.into(), key.into(), options, payload, properties);
+        published.await.unwrap();
+    }
+
     /// Consumes a queue, acknowledging what comes.
     pub async fn consume(self, queue: &str) -> Consumer {
         let options = BasicConsumeOptions::default();

@@ -13,6 +13,7 @@ use crate::harness::modbus::ModbusServer;
 use crate::harness::pty::Cable;
 use crate::harness::rabbitmq::{Consumed, RabbitMq};
 use crate::harness::subscriber::Received;
+use crate::harness::verifier::Verifier;
 
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -27,6 +28,7 @@ async fn every_record_reaches_both_brokers_with_the_values_that_the_devices_were
     topology(&rabbit, "all").await;
     let subscriber = mosquitto.subscribe("forebay/#").await;
     let consumer = rabbit.client().await.consume("all").await;
+    topology(&rabbit, "audit").await;
 
     let serial = format!(
         "[line.bus]\nprotocol = \"modbus-rtu\"\nport = {:?}\nbaud_rate = 115200\nparity = \"none\"\ntimeout = \"1s\"\n\
@@ -43,6 +45,9 @@ async fn every_record_reaches_both_brokers_with_the_values_that_the_devices_were
         &[("every-type", &points.map)],
     );
     gateway.start();
+    subscriber.wait_for(BOUND, |all| all.len() > 10).await;
+    let at_mosquitto = format!("mqtt://127.0.0.1:{}", mosquitto.port());
+    let listening = Verifier::start(&[&at_mosquitto, "--ordered", "--until-idle", "5s"]);
     sleep(Duration::from_secs(share(60, 15))).await;
     stop(&mut gateway);
 
@@ -51,13 +56,33 @@ async fn every_record_reaches_both_brokers_with_the_values_that_the_devices_were
     let (over_mqtt, over_amqp) = (ledger_of(&arrived), ledger_of_amqp(&consumed));
     for ledger in [&over_mqtt, &over_amqp] {
         ledger.assert_complete();
-        assert_eq!(ledger.duplicates, 0);
+        assert_eq!(ledger.duplicates(), 0);
         assert_eq!(ledger.stream_count(), 1);
         assert_period(ledger, "net", EVERY, "nothing");
         assert_values(ledger, &points);
     }
     assert_eq!(over_mqtt.len(), over_amqp.len());
     assert_numbers_beside_the_payload(&arrived, &consumed);
+    let last = over_mqtt.report().streams[0].seq.1;
+    let at_rabbit = format!("amqp://127.0.0.1:{}/{}", rabbit.port(), rabbit.vhost());
+    let (queue, idle) = (["--queue", "audit"], ["--until-idle", "5s"]);
+    let auditing = Verifier::start(&[
+        &at_rabbit,
+        "--from-start",
+        "--ordered",
+        queue[0],
+        queue[1],
+        idle[0],
+        idle[1],
+    ]);
+    for verifier in [listening, auditing] {
+        let (code, result) = verifier.ended(BOUND);
+        assert_eq!(
+            (code, &result["streams"][0]["seq"][1]),
+            (Some(0), &json!(last)),
+            "{result}"
+        );
+    }
 }
 
 fn assert_values(ledger: &Ledger, points: &points::Points) {

@@ -70,8 +70,8 @@ async fn killed_at_any_instant_it_starts_again_and_delivers_every_record() {
     );
     let most = kills * (WINDOW + UNWRITTEN);
     assert!(
-        ledger.duplicates <= most,
+        ledger.duplicates() <= most,
         "{} records came twice, {most} at most",
-        ledger.duplicates
+        ledger.duplicates()
     );
 }

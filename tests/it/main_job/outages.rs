@@ -56,9 +56,9 @@ async fn an_mqtt_broker_that_is_stopped_and_one_that_is_frozen_cost_nothing() {
     ledger.assert_complete();
     // What was out when the broker stopped, froze, or was given up.
     assert!(
-        ledger.duplicates <= 3 * 50,
+        ledger.duplicates() <= 3 * 50,
         "{} records came twice",
-        ledger.duplicates
+        ledger.duplicates()
     );
     assert_period(&ledger, "press", EVERY, "the broker was away");
     assert_eq!(
@@ -100,9 +100,9 @@ async fn connections_cut_in_the_middle_of_a_window_cost_nothing() {
     let ledger = finish(&mut gateway, &subscriber).await;
     ledger.assert_complete();
     assert!(
-        ledger.duplicates <= share(20, 5) * 50,
+        ledger.duplicates() <= share(20, 5) * 50,
         "{} records came twice",
-        ledger.duplicates
+        ledger.duplicates()
     );
     assert_period(&ledger, "press", EVERY, "the link was cut");
 }
