@@ -1,5 +1,6 @@
 //! Builds the tasks from a configuration and stops them in order; the only place that spawns.
 
+mod clock_watch;
 mod fleet;
 mod storekeeper;
 mod supervise;
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::clock_watch::ClockWatch;
 use self::fleet::Fleet;
 use self::storekeeper::{OpenStore, Storekeeper};
 use self::supervise::Place;
@@ -100,6 +102,7 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError`] when the store cannot be had and waiting would not mend it.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), GatewayError> {
+        let _clock_watch = self.watch_clock().drop_guard();
         // Lines first: a slow disk must not cost readings, they wait in the inlet.
         self.apply_lines().await;
         systemd::ready();
@@ -157,6 +160,32 @@ impl Gateway {
         if store.stalled_for() < STALLED {
             systemd::watchdog();
         }
+    }
+
+    /// Starts the task that watches the wall clock; what is returned stops it.
+    fn watch_clock(&self) -> CancellationToken {
+        let stop = CancellationToken::new();
+        let (clock, outlet, store) = (self.clock.clone(), self.inlet.clone(), self.store.clone());
+        let (tell, ended) = ((clock.clone(), outlet.clone()), stop.clone());
+        let make = move || {
+            let watch = ClockWatch::new(clock.clone(), outlet.clone(), store.subscribe());
+            let ended = ended.clone();
+            async move {
+                ended
+                    .run_until_cancelled(watch.run())
+                    .await
+                    .unwrap_or_default()
+            }
+        };
+        let title = "clock watch".to_owned();
+        drop(supervise::spawn(
+            title,
+            Place::Runtime,
+            tell,
+            stop.clone(),
+            make,
+        ));
+        stop
     }
 
     async fn apply_lines(&mut self) {

@@ -7,6 +7,7 @@
 mod block;
 mod bytes;
 mod checkpoint;
+mod clocks;
 mod cursor;
 mod dead_letter;
 mod directory;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::reading::{Clock, Name, RangeSet, Record, StreamId};
+use crate::reading::{Clock, Name, RangeSet, Record, Stamp, StreamId};
 use cursor::Cursor;
 use directory::Place;
 use shared::{Refusal, Shared};
@@ -157,7 +158,8 @@ impl Store {
     }
 
     /// Durable records with `seq >= from`, in order, up to `limit`; none where `from` is beyond the head. What is no
-    /// longer in the store is passed over, so the first may be higher than `from`.
+    /// longer in the store is passed over, so the first may be higher than `from`. What was read before the clock became
+    /// synchronised, in the same boot, comes with its true time ([`Self::trust_clock`]).
     ///
     /// # Errors
     /// The disk, or damage that the writer is mending: to be tried again.
@@ -188,6 +190,20 @@ impl Store {
         });
         drop(state);
         self.shared.queue.ring();
+    }
+
+    /// Notes that the wall clock can be trusted as of `now`, where that is `synced`. What was read in the same boot before has
+    /// its true time from then on, also after a restart. Never waits; on disk with the next block, or soon without one.
+    pub fn trust_clock(&self, now: Stamp) {
+        let mut state = self.shared.state();
+        if state.clocks.trust(now) {
+            self.shared.changed(&mut state, true);
+        }
+    }
+
+    /// When `stamp` was, as far as it is known by now.
+    pub fn true_time(&self, stamp: Stamp) -> Stamp {
+        self.shared.state().clocks.truth(stamp)
     }
 
     /// How the store is.

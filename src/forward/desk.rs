@@ -347,12 +347,44 @@ impl<S: Source> Desk<S> {
     }
 }
 
-/// Time since the reading: on the steady clock within one boot, else by the wall.
+/// Time since the reading: on the steady clock within one boot. One of an earlier boot is as old as this boot at least,
+/// whatever the wall clock says.
 fn age(then: Stamp, now: Stamp) -> Duration {
     let nanoseconds = if then.boot == now.boot {
         now.boot_ns.saturating_sub(then.boot_ns)
     } else {
-        u64::try_from(now.wall_ns.saturating_sub(then.wall_ns)).unwrap_or(0)
+        let by_wall = u64::try_from(now.wall_ns.saturating_sub(then.wall_ns)).unwrap_or(0);
+        by_wall.max(now.boot_ns)
     };
     Duration::from_nanos(nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reading::BootId;
+
+    #[test]
+    fn a_record_is_as_old_as_the_steady_clock_says() {
+        let at = |boot, wall_s: i64, boot_s: u64| Stamp {
+            wall_ns: wall_s * 1_000_000_000,
+            boot_ns: boot_s * 1_000_000_000,
+            boot: BootId(boot),
+            synced: false,
+        };
+        let seconds = |then, now| age(then, now).as_secs();
+        assert_eq!(seconds(at(1, 100, 10), at(1, 105, 15)), 5);
+        assert_eq!(
+            seconds(at(1, 5, 10), at(1, 1_800_000_000, 15)),
+            5,
+            "set forward"
+        );
+        assert_eq!(seconds(at(1, 90_000, 10), at(1, 3_600, 15)), 5, "set back");
+        assert_eq!(seconds(at(1, 100, 10), at(2, 700, 60)), 600);
+        assert_eq!(
+            seconds(at(1, 1_800_000_000, 10), at(2, 60, 60)),
+            60,
+            "of an earlier boot, and this one began in 1970"
+        );
+    }
 }

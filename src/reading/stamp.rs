@@ -32,6 +32,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Wall time less boot time, in nanoseconds: the same throughout a boot, unless the clock is set.
+    pub fn offset_ns(self) -> i64 {
+        let boot = i64::try_from(self.boot_ns).unwrap_or(i64::MAX);
+        self.wall_ns.saturating_sub(boot)
+    }
+
     /// The moment halfway between `self` and `later`: a scan's time is the midpoint of its reads.
     ///
     /// The trust is that of `self`; a wall clock that stepped in between cannot bend it, as the distance is taken

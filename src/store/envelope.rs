@@ -35,17 +35,20 @@ pub enum Kind {
     DeadLetter = 5,
     /// Stream, counters of the devices, bounds; a single value.
     State = 6,
+    /// When the wall clock of each boot could be trusted; a single value.
+    Clocks = 7,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Block,
         Self::Schema,
         Self::Cursor,
         Self::Session,
         Self::DeadLetter,
         Self::State,
+        Self::Clocks,
     ];
 
     fn of(number: u8) -> Option<Self> {

@@ -42,7 +42,7 @@ pub(super) async fn read(
     Ok(read?)
 }
 
-/// As [`read`], from disk.
+/// As [`read`], from disk. With their true times, as far as these are known by now.
 pub(super) fn read_disk(
     shared: &Shared,
     from: u64,
@@ -75,8 +75,9 @@ pub(super) fn read_disk(
         found.push(record);
     }
     drop(records);
-    shared.state().keep_loaded(blocks);
-    Ok(found.records)
+    let mut state = shared.state();
+    state.keep_loaded(blocks);
+    Ok(state.with_true_times(found.records))
 }
 
 /// The records of a block's value.

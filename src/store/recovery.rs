@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::block::{self, Header, body};
 use super::checkpoint::{Break, Checkpoint};
+use super::clocks::Clocks;
 use super::cursor::Cursor;
 use super::dead_letter::Letters;
 use super::directory::Place;
@@ -25,6 +26,7 @@ pub(super) struct Loaded {
     pub(super) cursors: Vec<(Name, Cursor)>,
     pub(super) sessions: Vec<(Name, Session)>,
     pub(super) letters: Letters,
+    pub(super) clocks: Clocks,
     /// `seq` behind the last record that is there.
     pub(super) end: u64,
     /// How the last run ended, as far as it is known: in order.
@@ -111,6 +113,7 @@ fn load(engine: &dyn Engine, opening: &Opening, known: Known) -> Result<Loaded, 
             })
         })?,
         letters: Letters::found(&engine.values(Kind::DeadLetter)?),
+        clocks: clocks(engine)?,
         // Told until it is committed.
         broken: checkpoint.broken.clone(),
         checkpoint,
@@ -231,6 +234,15 @@ fn checkpoint(engine: &dyn Engine) -> Result<Option<Checkpoint>, EngineError> {
     Ok(found
         .filter_map(|value| Checkpoint::found(value.payload, value.generation))
         .max_by_key(|found| found.generation))
+}
+
+fn clocks(engine: &dyn Engine) -> Result<Clocks, EngineError> {
+    let values = engine.values(Kind::Clocks)?;
+    let value = values
+        .first()
+        .and_then(|(_, value)| envelope::exactly(value));
+    let found = value.and_then(|value| Clocks::found(value.payload, value.generation));
+    Ok(found.unwrap_or_default())
 }
 
 fn schemas(engine: &dyn Engine, head: u64) -> Result<SchemaTable, EngineError> {

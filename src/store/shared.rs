@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::clocks::Clocks;
 use super::cursor::Cursor;
 use super::engine::{Engine, EngineError};
 use super::inlet::{Queue, readings};
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub(super) next: u64,
     pub(super) cursors: BTreeMap<Name, Cursor>,
     pub(super) sessions: BTreeMap<Name, Session>,
+    pub(super) clocks: Clocks,
     pub(super) refusals: Vec<Refusal>,
     /// Since when something is to be written without a block.
     pub(super) changed: Option<Instant>,
@@ -201,8 +203,12 @@ impl Shared {
 }
 
 impl State {
-    /// Records from memory; `None`: they must be read from disk.
+    /// Records from memory, with their true times; `None`: they must be read from disk.
     pub(super) fn in_memory(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
+        Some(self.with_true_times(self.as_read(from, limit)?))
+    }
+
+    fn as_read(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
         if from >= self.next {
             return Some(Vec::new());
         }
@@ -221,6 +227,17 @@ impl State {
             found.push(record);
         }
         Some(found.records)
+    }
+
+    /// Gives records the times that are known for them by now.
+    pub(super) fn with_true_times(&self, mut records: Vec<Arc<Record>>) -> Vec<Arc<Record>> {
+        for record in records.iter_mut().filter(|record| !record.stamp.synced) {
+            let stamp = self.clocks.truth(record.stamp);
+            if stamp.synced {
+                Arc::make_mut(record).stamp = stamp;
+            }
+        }
+        records
     }
 
     /// Keeps blocks that were read from disk, for other upstreams near by.

@@ -1,5 +1,6 @@
 //! The one owner of writes: a thread that commits what has gathered, with one sync for all of it.
 
+mod age;
 mod commit;
 mod drops;
 mod refusals;
@@ -122,6 +123,7 @@ impl Writer {
 
     /// Commits until [`Store::stop`], then once more what has gathered by then.
     pub fn run(mut self) {
+        self.shared.set_busy(true);
         while !self.shared.state().stopping {
             self.turn();
             self.shared.set_busy(false);
@@ -259,6 +261,13 @@ impl Writer {
         for (name, session) in loaded.sessions {
             state.sessions.entry(name).or_insert(session);
         }
+        // After a reopen what is in memory goes further.
+        if state.clocks.is_empty() {
+            state.clocks = loaded.clocks;
+        }
+        state
+            .clocks
+            .ended(self.clock.now().boot, self.checkpoint.end);
         if let Some(broken) = &loaded.broken {
             state
                 .cursors
@@ -290,6 +299,7 @@ fn first_state(checkpoint: &Checkpoint) -> State {
         next: checkpoint.next,
         cursors: Default::default(),
         sessions: Default::default(),
+        clocks: Default::default(),
         refusals: Vec::new(),
         changed: None,
         urgent: false,

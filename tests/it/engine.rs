@@ -1,6 +1,6 @@
 //! The engine below the store: small and fast to open after anything, and what is intact survives damage.
 
-mod damage;
+pub(crate) mod damage;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write as _};

@@ -1,6 +1,7 @@
 //! The store: what is committed stays, in order and numbered; what goes is told.
 
 mod bounds;
+mod clocks;
 mod kills;
 mod sample;
 mod trouble;

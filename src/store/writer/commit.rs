@@ -175,6 +175,7 @@ impl Writer {
         {
             writes.push(cursor.write(name));
         }
+        writes.extend(state.clocks.write());
         for (name, session) in state
             .sessions
             .iter_mut()
@@ -201,6 +202,7 @@ impl Writer {
             .sessions
             .values_mut()
             .for_each(|session| session.changed = true);
+        state.clocks.touch();
         state.changed = Some(Instant::now());
     }
 

@@ -19,13 +19,11 @@ const STEP: u64 = 8 << 20;
 /// Kept free on the file system: the smaller of this and a twentieth of it.
 const RESERVE: u64 = 256 << 20;
 /// While the store is full and takes nothing new, how often it looks again; how often the age is looked at at the most.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is told what was not taken.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Records whose time cannot be trusted are looked at again after this.
-const UNSURE: Duration = Duration::from_secs(60);
 /// Bytes of blocks looked at in one go.
-const SCAN: usize = 1 << 20;
+pub(super) const SCAN: usize = 1 << 20;
 
 /// What was not taken of a device while the store was full.
 #[derive(Debug)]
@@ -48,7 +46,7 @@ pub(super) struct Room {
     away: BTreeMap<Name, Away>,
     told: Option<Instant>,
     /// When the oldest record may be too old.
-    age: Option<Instant>,
+    pub(super) age: Option<Instant>,
     /// Something was freed that the file system has not got back.
     freed: bool,
 }
@@ -188,6 +186,7 @@ impl Writer {
 
     fn free_below(&mut self, floor: u64) -> Result<(), EngineError> {
         self.checkpoint.floor = floor;
+        self.shared.state().clocks.forget_below(floor);
         let mut writes = self.note_writes();
         writes.extend(self.shared.schemas().forget_below(floor));
         writes.push(self.checkpoint.write());
@@ -263,32 +262,9 @@ impl Writer {
         })
     }
 
-    fn bound_age(&mut self) -> Result<(), EngineError> {
-        let Some(most) = self.settings.max_age else {
-            return Ok(());
-        };
-        let now = self.clock.now();
-        let oldest = now
-            .wall_ns
-            .saturating_sub(i64::try_from(most.as_nanos()).unwrap_or(i64::MAX));
-        let mut wait = most;
-        // The age of a record is known only where both clocks were right.
-        self.drop_while("max_age", |header, _| {
-            if !now.synced || !header.synced() {
-                wait = UNSURE;
-                return false;
-            }
-            let left = header.latest.saturating_sub(oldest);
-            wait = Duration::from_nanos(u64::try_from(left).unwrap_or(0)).max(LOOK_EVERY);
-            left < 0
-        })?;
-        self.room.age = Some(Instant::now() + wait);
-        Ok(())
-    }
-
     /// Drops blocks from the oldest on while `more` says so of a block and its size. Those that all upstreams confirmed
     /// go untold.
-    fn drop_while(
+    pub(super) fn drop_while(
         &mut self,
         reason: &'static str,
         mut more: impl FnMut(&block::Header, u64) -> bool,
