@@ -9,6 +9,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod logging;
+mod queue;
 mod run;
 mod verify;
 
@@ -39,6 +40,9 @@ enum Command {
     },
     /// Prove that everything arrived: consume a broker's messages, or read them from a file, and name what is missing
     Verify(Box<verify::VerifyArguments>),
+    /// Show, export or clear what is in the queue on disk; the daemon must not run
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Show the whole product without hardware and without a broker: simulated devices, an embedded
     /// broker, an outage that comes and goes
     #[cfg(feature = "demo")]
@@ -58,6 +62,7 @@ impl Arguments {
             Command::Run { config } => run::run(&config),
             Command::Check { config, json } => check::run(&config, json),
             Command::Verify(arguments) => verify::run(&arguments),
+            Command::Queue(command) => queue::run(&command),
             #[cfg(feature = "demo")]
             Command::Demo(arguments) => demo::run(&arguments),
         }

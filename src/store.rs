@@ -14,6 +14,7 @@ mod directory;
 pub mod engine;
 pub mod envelope;
 mod inlet;
+pub mod inspect;
 mod reader;
 mod recovery;
 mod schema;
@@ -33,6 +34,7 @@ use directory::Place;
 use shared::{Refusal, Shared};
 
 pub use dead_letter::DeadLetter;
+pub use directory::holder;
 pub use inlet::{Inlet, MOST_WAITING};
 pub use reader::ReadError;
 pub use settings::{Start, StoreSettings};
@@ -53,6 +55,9 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store in {0} is in use by another process")]
     InUse(PathBuf),
+    /// There is none. Only those who look at a store meet this; the daemon makes one.
+    #[error("there is no store in {0}")]
+    Missing(PathBuf),
     /// A later version of forebay made it. It was left untouched.
     #[error("the store in {0} has format {1}, which this version does not know")]
     Newer(PathBuf, u32),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StoreError;
-use super::engine::{Engine, EngineError, Kind, MemoryEngine, Opening, fjall as disk};
+use super::engine::{Engine, EngineError, Kind, Look, MemoryEngine, Opening, fjall as disk};
 use super::envelope;
 use crate::reading::StreamId;
 
@@ -64,12 +64,48 @@ impl Place {
         })
     }
 
+    /// Takes the directory of a store that is there, and changes nothing in it.
+    pub(super) fn find(dir: &Path) -> Result<Self, StoreError> {
+        let disk = |error| StoreError::Disk(dir.to_owned(), error);
+        match fs::read_dir(dir) {
+            Ok(_) => (),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing(dir.to_owned()));
+            }
+            Err(error) => return Err(disk(error)),
+        }
+        let format = fs::read_to_string(dir.join("format")).unwrap_or_default();
+        if let Some(version) = number(&format).filter(|version| *version > FORMAT) {
+            return Err(StoreError::Newer(dir.to_owned(), version));
+        }
+        // Without the file nobody has it; it is not made, as the disk may be one that can only be read.
+        let lock = File::open(dir.join("lock"))
+            .or_else(|_| File::open(dir))
+            .map_err(disk)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self::Disk {
+                dir: dir.to_owned(),
+                _lock: lock,
+            }),
+            Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
+            Err(fs::TryLockError::Error(error)) => Err(disk(error)),
+        }
+    }
+
     /// Opens the engine.
     pub(super) fn open(&self) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
         match self {
             Self::Memory(engine) => Ok((Arc::new(engine.clone()), Opening::default())),
             Self::Disk { dir, .. } => disk::FjallEngine::open(dir)
                 .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
+        }
+    }
+
+    /// Opens the engine where that changes no value in it.
+    pub(super) fn look(&self) -> Result<Look, EngineError> {
+        match self {
+            Self::Memory(engine) => Ok(Look::Whole(Arc::new(engine.clone()), Opening::default())),
+            Self::Disk { dir, .. } => disk::FjallEngine::look(dir),
         }
     }
 
@@ -177,4 +213,18 @@ pub(super) fn machine() -> u64 {
     } else {
         xxhash_rust::xxh3::xxh3_64(id.trim().as_bytes()).max(1)
     }
+}
+
+/// The process that has the store in `dir`, where the kernel tells.
+pub fn holder(dir: &Path) -> Option<u32> {
+    let inode = fs::metadata(dir.join("lock")).ok()?.ino();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF`
+    let mut held = locks.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (kind, process) = (words.next()?, words.nth(2)?);
+        let file: u64 = words.next()?.rsplit(':').next()?.parse().ok()?;
+        (kind == "FLOCK" && file == inode).then(|| process.parse().ok())?
+    });
+    held.next()
 }

@@ -2,6 +2,7 @@
 
 pub mod fjall;
 mod folders;
+pub mod intact;
 mod journal;
 pub mod memory;
 mod preflight;
@@ -11,6 +12,7 @@ pub use super::envelope::Kind;
 pub use memory::MemoryEngine;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One value to put, or to take out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,16 @@ pub struct Opening {
     pub quarantine: Option<PathBuf>,
 }
 
+/// What a look at an engine's files found.
+pub enum Look {
+    /// There is no engine.
+    Nothing,
+    /// It is whole, and open. Values stay as they are; it may tidy its own files meanwhile.
+    Whole(Arc<dyn Engine>, Opening),
+    /// It cannot be opened as it is, for this reason. Nothing was changed.
+    Ailing(String),
+}
+
 /// Keeps the store's values. One thread writes; any may read.
 pub trait Engine: Send + Sync {
     /// Puts all of `batch` or nothing of it; with `durable` it is on the disk when this returns.
@@ -88,6 +100,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// As [`Self::blocks`].
     fn values(&self, kind: Kind) -> Result<Vec<Keyed>, EngineError>;
+
+    /// About how many bytes the blocks with keys from `key` on take; what is known without reading them.
+    ///
+    /// # Errors
+    /// As [`Self::blocks`].
+    fn bytes_from(&self, key: u64) -> Result<u64, EngineError>;
 
     /// Whether [`Self::drop_below`] would free anything.
     ///

@@ -70,7 +70,11 @@ pub(super) fn open(
 }
 
 /// Reads all but the blocks, and of those what the checkpoint does not cover.
-fn load(engine: &dyn Engine, opening: &Opening, known: Known) -> Result<Loaded, EngineError> {
+pub(super) fn load(
+    engine: &dyn Engine,
+    opening: &Opening,
+    known: Known,
+) -> Result<Loaded, EngineError> {
     let mut found = checkpoint(engine)?;
     let has_checkpoint = found.is_some();
     let mut checkpoint = found.take().unwrap_or_default();
@@ -226,7 +230,7 @@ pub(super) fn header_of(value: &[u8]) -> Option<Header> {
     block::header(envelope::exactly(value)?.payload).map(|(header, _)| header)
 }
 
-fn checkpoint(engine: &dyn Engine) -> Result<Option<Checkpoint>, EngineError> {
+pub(super) fn checkpoint(engine: &dyn Engine) -> Result<Option<Checkpoint>, EngineError> {
     let values = engine.values(Kind::State)?;
     let found = values
         .iter()

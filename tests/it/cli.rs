@@ -1,5 +1,7 @@
 //! The command as a user and as a service manager see it.
 
+mod queue;
+
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};

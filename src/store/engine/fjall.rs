@@ -1,6 +1,7 @@
 //! The engine on disk. The only file that names fjall; how it is driven, and why, stands at each place.
 
 mod errors;
+mod look;
 
 use std::fs;
 use std::path::Path;
@@ -193,7 +194,7 @@ impl FjallEngine {
     fn fill_from(&self, damaged: &Path) -> Result<(), EngineError> {
         let mut notes = salvage::Saved::new();
         for path in salvage::files(damaged)? {
-            salvage::scan(&path, |found| {
+            salvage::scan(&path, |_, found| {
                 if found.kind == Kind::Block {
                     let write = Write {
                         kind: found.kind,
@@ -333,6 +334,10 @@ impl Engine for FjallEngine {
             }
             Ok(found)
         })
+    }
+
+    fn bytes_from(&self, key: u64) -> Result<u64, EngineError> {
+        self.about_bytes_from(key)
     }
 
     fn can_drop_below(&self, key: u64) -> Result<bool, EngineError> {

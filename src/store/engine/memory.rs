@@ -90,6 +90,15 @@ impl Engine for MemoryEngine {
             .collect())
     }
 
+    fn bytes_from(&self, key: u64) -> Result<u64, EngineError> {
+        let values = self.values_of();
+        Ok(values
+            .blocks
+            .range(key..)
+            .map(|(_, value)| value.len() as u64)
+            .sum())
+    }
+
     fn can_drop_below(&self, key: u64) -> Result<bool, EngineError> {
         let values = self.values_of();
         Ok(values.blocks.range(..key).next().is_some())

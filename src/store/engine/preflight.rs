@@ -28,6 +28,22 @@ pub(super) fn check(
     dir: &Path,
     before_cut: impl Fn() -> io::Result<()>,
 ) -> Result<Cut, EngineError> {
+    let torn = torn(dir)?;
+    let mut cut = Cut::default();
+    if !torn.is_empty() {
+        before_cut()?;
+    }
+    for (path, whole) in torn {
+        cut_tail(&path, whole, &mut cut)?;
+    }
+    Ok(cut)
+}
+
+/// Checks the database in `dir` and changes nothing: the journals with a torn end, and up to where each is whole.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn torn(dir: &Path) -> Result<Vec<(PathBuf, u64)>, EngineError> {
     let marker = fs::read(dir.join("version"))?;
     if marker != *b"FJL\x03" {
         return Err(EngineError::Damaged("the marker `version`".to_owned()));
@@ -52,14 +68,7 @@ pub(super) fn check(
             }
         }
     }
-    let mut cut = Cut::default();
-    if !torn.is_empty() {
-        before_cut()?;
-    }
-    for (path, whole) in torn {
-        cut_tail(&path, whole, &mut cut)?;
-    }
-    Ok(cut)
+    Ok(torn)
 }
 
 /// The journals of a database, oldest first.

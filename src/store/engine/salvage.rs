@@ -60,13 +60,13 @@ pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Calls `found` with every intact value in the file at `path`. What cannot be read is passed over.
+/// Calls `found` with every intact value in the file at `path` and where it stands. What cannot be read is passed over.
 ///
 /// # Errors
 /// Those of `found`.
 pub(super) fn scan<E>(
     path: &Path,
-    found: impl FnMut(&Envelope<'_>) -> Result<(), E>,
+    found: impl FnMut(u64, &Envelope<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let Ok(file) = File::open(path) else {
         return Ok(());
@@ -79,7 +79,7 @@ pub(super) fn scan<E>(
 fn scan_through<E>(
     mut file: impl Read + Seek,
     length: u64,
-    mut found: impl FnMut(&Envelope<'_>) -> Result<(), E>,
+    mut found: impl FnMut(u64, &Envelope<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let (mut at, mut want, mut window) = (0u64, WINDOW, Vec::new());
     while at < length {
@@ -92,7 +92,7 @@ fn scan_through<E>(
         while let Some(start) = envelope::find(&window, place) {
             match envelope::open(window.get(start..).unwrap_or_default()) {
                 Opened::Value(envelope) => {
-                    found(&envelope)?;
+                    found(at + start as u64, &envelope)?;
                     place = start + envelope.bytes.len();
                 }
                 Opened::Short(length) if !whole => {
@@ -170,7 +170,7 @@ mod tests {
         }
         let (length, mut keys) = (bytes.len() as u64, Vec::new());
         let file = Bad { bytes, at: 0, bad };
-        let Ok(()) = scan_through(file, length, |value| {
+        let Ok(()) = scan_through(file, length, |_, value| {
             keys.push(value.key[0]);
             Ok::<(), Infallible>(())
         });
