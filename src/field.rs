@@ -1,10 +1,16 @@
 //! Devices -> scans: one task a line polls its devices and hands what it read to an [`crate::reading::Outlet`].
 
+mod asking;
+mod class;
 mod device;
 pub mod error;
 pub mod inbox;
+mod keeper;
+pub mod learned;
+pub mod lessons;
 pub mod line;
 pub mod modbus;
+mod pass;
 mod poll;
 pub mod probing;
 pub mod report;

@@ -6,6 +6,7 @@ mod storekeeper;
 mod supervise;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -200,7 +201,9 @@ impl Gateway {
             devices.map(|device| device.description.clone()),
         ));
         let (clock, inlet, inboxes) = (&self.clock, &self.inlet, &self.inboxes);
-        let start = |line: &LineSettings, stop| start_line(line, clock, inlet, inboxes, stop);
+        let learned = self.config.gateway.state_dir.join("learned");
+        let start =
+            |line: &LineSettings, stop| start_line(line, (&learned, clock), inlet, inboxes, stop);
         self.lines.apply(wanted, LINES_STOP, start).await;
         lock(inboxes).retain(|name, _| self.config.lines.iter().any(|line| line.name == *name));
     }
@@ -308,7 +311,7 @@ async fn alive_while<T>(work: impl Future<Output = T>) -> T {
 
 fn start_line(
     line: &LineSettings,
-    clock: &Clock,
+    (learned, clock): (&Path, &Clock),
     inlet: &Inlet,
     inboxes: &Inboxes,
     stop: CancellationToken,
@@ -319,6 +322,7 @@ fn start_line(
     };
     let (line, inboxes) = (line.clone(), inboxes.clone());
     let (outlet, task_clock, task_stop) = (inlet.clone(), clock.clone(), stop.clone());
+    let learned = learned.to_owned();
     let title = format!("line {}", line.name);
     let make = move || {
         let (sender, inbox) = mpsc::channel(INBOX);
@@ -330,6 +334,7 @@ fn start_line(
             inbox,
             task_stop.clone(),
         )
+        .learning_in(&learned)
         .run()
     };
     supervise::spawn(title, place, (clock.clone(), inlet.clone()), stop, make)

@@ -11,6 +11,9 @@ pub enum FieldError {
     /// Something came back, but no valid answer: noise, a wrong checksum, a wrong length.
     #[error("no valid answer")]
     Garbled,
+    /// A whole answer with fewer places than were asked for.
+    #[error("the answer is too short")]
+    Short,
     /// The device (or the gateway before it) refused with this exception code.
     #[error("exception {0}")]
     Exception(u8),
@@ -35,7 +38,7 @@ impl FieldError {
     pub fn quality(&self) -> Quality {
         match self {
             Self::Timeout => Quality::Timeout,
-            Self::Garbled => Quality::Crc,
+            Self::Garbled | Self::Short => Quality::Crc,
             Self::Exception(code) => Quality::Exception(*code),
             Self::NoConnection(_) => Quality::NoConnection,
         }
@@ -49,12 +52,22 @@ impl FieldError {
         }
     }
 
+    /// Whether it can be asked for less, and the exception code that said so: an illegal address or quantity
+    /// (Application Protocol V1.1b3, 7: 02 and 03), or without a code a short answer.
+    pub fn lesson(&self) -> Option<Option<u8>> {
+        match self {
+            Self::Exception(code @ (2 | 3)) => Some(Some(*code)),
+            Self::Short => Some(None),
+            _ => None,
+        }
+    }
+
     /// What it says about the rest of the line.
     pub fn verdict(&self) -> Verdict {
         match self {
             // A gateway says that it cannot reach the device (Application Protocol V1.1b3, 7: 0A and 0B).
             Self::Timeout | Self::Garbled | Self::Exception(0x0A | 0x0B) => Verdict::Silent,
-            Self::Exception(_) => Verdict::Refused,
+            Self::Exception(_) | Self::Short => Verdict::Refused,
             Self::NoConnection(_) => Verdict::Broken,
         }
     }

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::error::FieldError;
 use super::modbus::client::Answer;
 use super::modbus::frame::ReadRequest;
+use crate::reading::Name;
 
 /// A request to the task that owns the line; it takes part in the schedule like a scan.
 #[derive(Debug)]
@@ -16,6 +17,13 @@ pub enum LineRequest {
         /// Where the answer goes; nobody waits for it any more if the other end is dropped.
         answer: oneshot::Sender<Result<Answer, FieldError>>,
     },
+    /// Forget what was learned of a device: try again what it has refused.
+    TryAgain {
+        /// The device.
+        device: Name,
+        /// Whether the line has such a device.
+        answer: oneshot::Sender<bool>,
+    },
 }
 
 impl LineRequest {
@@ -25,6 +33,8 @@ impl LineRequest {
             Self::Read { answer, .. } => {
                 let _ = answer.send(Err(FieldError::NoConnection(cause.to_owned())));
             }
+            // Dropped: whoever asked sees that nobody answered.
+            Self::TryAgain { .. } => {}
         }
     }
 }

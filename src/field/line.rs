@@ -1,5 +1,6 @@
 //! One line, one task: open, run a session, wait, again.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,12 @@ impl LineTask {
             inbox,
             cancel,
         }
+    }
+
+    /// Keeps what its devices teach in `folder`, a file each, and begins with what is kept there.
+    pub fn learning_in(mut self, folder: &Path) -> Self {
+        self.session.learn_from(folder);
+        self
     }
 
     /// What the line does, for whoever shows it.

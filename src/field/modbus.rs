@@ -8,5 +8,7 @@ pub mod known;
 mod ledger;
 mod link;
 pub mod map;
+mod pipe;
 pub mod plan;
+pub mod search;
 pub mod wire;

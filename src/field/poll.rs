@@ -2,67 +2,92 @@
 
 use std::time::Duration;
 
-use super::device::{Class, Results};
 use super::error::{FieldError, Verdict};
 use super::modbus::client::{Client, Manner};
 use super::session::{Session, SessionEnd};
-use super::status::Counters;
-use crate::reading::{Clock, Event, EventName, Name, Quality, Stamp};
+use crate::reading::{Event, EventName, Name, Quality, Stamp};
 
 impl Session {
-    /// Reads and tells one scan.
-    pub(super) async fn scan(
+    /// Takes the scan of a class one request further, and tells it when it is complete.
+    pub(super) async fn step(
         &mut self,
         client: &mut Client,
         index: usize,
         class: usize,
     ) -> Result<(), SessionEnd> {
+        let began = self.clock.now();
         let (Some(device), Some(status)) =
             (self.devices.get_mut(index), self.status.devices.get(index))
         else {
             return Ok(());
         };
         if let Some(quality) = device.silent {
-            self.put_missing(index, class, quality);
+            self.give_up(index, class, quality);
             return Ok(());
         }
-        let Some(read) = device.classes.get_mut(class) else {
+        let Some(request) = device.next_request(class, began) else {
+            self.finish(index, class);
             return Ok(());
         };
-        let began = self.clock.now();
-        let mut pass = Pass::new(&self.clock, client, &device.manner, &status.counters);
-        pass.read(read).await;
-        let Pass {
-            results,
-            events,
-            failure,
-            ..
-        } = pass;
-        let ended = self.clock.now();
-        let first_answer = failure.is_none() && !device.seen;
-        let end = failure
-            .as_ref()
-            .and_then(|(_, error)| SessionEnd::of(error));
-        let name = device.name.clone();
+        let counters = &status.counters;
+        let result = client.read(request, &device.manner, counters).await;
+        let now = self.clock.now();
+        let (failed, error) = match result {
+            Ok(answer) => (device.took(class, Ok(answer), now), None),
+            Err(error) => (device.took(class, Err(&error), now), Some(error)),
+        };
+        let end = error.as_ref().and_then(SessionEnd::of);
         if end.is_none() {
-            self.came_up(ended);
-            match &failure {
-                Some((block, error)) => self.fell_silent(index, (class, *block), error, ended),
-                None if first_answer => self.came_back(index, ended),
-                None => {}
+            self.came_up(now);
+            match (failed, error) {
+                (Some(block), Some(error)) => {
+                    self.fell_silent(index, (class, block), &error, now);
+                }
+                _ => self.was_seen(index, now),
             }
         }
-        for (points, quality) in events {
-            self.unreadable(&name, &points, quality);
+        let device = self.devices.get_mut(index);
+        let more = device.and_then(|device| device.next_request(class, now));
+        if more.is_none() {
+            self.finish(index, class);
         }
-        // After the line was noted as back, so that the scan that shows it is complete.
-        let read = self.devices.get_mut(index);
-        let read = read.and_then(|device| device.classes.get_mut(class));
-        if let Some(scan) = read.and_then(|read| read.scan(&results, ended.boot_ns)) {
-            self.put(began.midpoint(ended), scan);
-        }
-        self.schedule.served(index, class, ended);
         end.map_or(Ok(()), Err)
+    }
+
+    /// Tells the scan of a class, with what was read of it.
+    fn finish(&mut self, index: usize, class: usize) {
+        let now = self.clock.now();
+        let Some(device) = self.devices.get_mut(index) else {
+            return;
+        };
+        let known = device.lessons.known();
+        let read = device.classes.get_mut(class);
+        let pass = read.and_then(|class| Some((class.pass.take()?, class)));
+        if let Some((pass, class)) = pass {
+            let scan = class.scan(&pass, known, now.boot_ns);
+            let name = device.name.clone();
+            for (points, quality) in coalesced(&pass.lost) {
+                self.unreadable(&name, &points, quality);
+            }
+            if let Some(scan) = scan {
+                self.put(pass.began.midpoint(now), scan);
+            }
+        }
+        self.keep_lessons(index);
+        self.schedule.served(index, class, now);
+    }
+
+    /// Ends the scan of a class: what was not read of it is missing with `quality`.
+    pub(super) fn give_up(&mut self, index: usize, class: usize, quality: Quality) {
+        let device = self.devices.get_mut(index);
+        let read = device.and_then(|device| device.classes.get_mut(class));
+        match read.and_then(|class| class.pass.as_mut()) {
+            Some(pass) => {
+                pass.give_up(quality);
+                self.finish(index, class);
+            }
+            None => self.put_missing(index, class, quality),
+        }
     }
 
     /// Asks a silent device for one block; when it answers, all its classes are due.
@@ -157,6 +182,13 @@ impl Session {
         self.tell(event.text("line", line.as_str()));
     }
 
+    /// Notes that a device has answered in a scan.
+    fn was_seen(&mut self, index: usize, now: Stamp) {
+        if self.devices.get(index).is_some_and(|device| !device.seen) {
+            self.came_back(index, now);
+        }
+    }
+
     /// Notes that a device answers: for the first time, or again.
     fn came_back(&mut self, index: usize, now: Stamp) {
         let (Some(device), Some(status)) =
@@ -186,93 +218,17 @@ impl Session {
     }
 }
 
-/// One pass over the blocks of a class.
-struct Pass<'a> {
-    clock: &'a Clock,
-    client: &'a mut Client,
-    manner: &'a Manner,
-    counters: &'a Counters,
-    results: Results,
-    /// Points that cannot be read any more, and why.
-    events: Vec<(String, Quality)>,
-    /// The block at which the device gave no sign of life, or the line broke.
-    failure: Option<(usize, FieldError)>,
-    /// Whether the device answered anything in this pass.
-    alive: bool,
-}
-
-impl<'a> Pass<'a> {
-    fn new(
-        clock: &'a Clock,
-        client: &'a mut Client,
-        manner: &'a Manner,
-        counters: &'a Counters,
-    ) -> Self {
-        Self {
-            clock,
-            client,
-            manner,
-            counters,
-            results: Vec::new(),
-            events: Vec::new(),
-            failure: None,
-            alive: false,
+/// The points that are missing for one reason in one text.
+fn coalesced(lost: &[(String, Quality)]) -> Vec<(String, Quality)> {
+    let mut all: Vec<(String, Quality)> = Vec::new();
+    for (points, quality) in lost {
+        match all.iter_mut().find(|(_, other)| other == quality) {
+            Some((names, _)) => {
+                names.push_str(", ");
+                names.push_str(points);
+            }
+            None => all.push((points.clone(), *quality)),
         }
     }
-
-    async fn read(&mut self, class: &mut Class) {
-        class.wake(self.clock.now().boot_ns);
-        for number in 0..class.blocks.len() {
-            let result = match &self.failure {
-                Some((_, error)) => Err(error.quality()),
-                None => self.block(class, number).await,
-            };
-            self.results.push(result);
-        }
-    }
-
-    async fn block(
-        &mut self,
-        class: &mut Class,
-        number: usize,
-    ) -> Result<super::modbus::client::Answer, Quality> {
-        let now_ns = self.clock.now().boot_ns;
-        let Some(block) = class.blocks.get_mut(number) else {
-            return Err(Quality::Timeout);
-        };
-        if let Some(quality) = block.resting(now_ns) {
-            return Err(quality);
-        }
-        let result = match block.request {
-            Some(request) => self.client.read(request, self.manner, self.counters).await,
-            // No device could answer it: what the standard says to such a request.
-            None => Err(FieldError::Exception(3)),
-        };
-        let error = match result {
-            Ok(answer) => {
-                self.alive = true;
-                block.answered();
-                block.trouble = None;
-                return Ok(answer);
-            }
-            Err(error) => error,
-        };
-        let quality = error.quality();
-        match error.verdict() {
-            Verdict::Refused => {
-                self.alive = true;
-                block.answered();
-            }
-            // The device is there, so it is this block that it passes over.
-            Verdict::Silent if self.alive => block.passed_over(self.clock.now().boot_ns),
-            Verdict::Silent | Verdict::Broken => {
-                self.failure = Some((number, error));
-                return Err(quality);
-            }
-        }
-        if block.trouble.replace(quality) != Some(quality) {
-            self.events.push((class.points_of(number), quality));
-        }
-        Err(quality)
-    }
+    all
 }

@@ -1,5 +1,6 @@
 //! What a line does while it is open, and what it tells while it is not.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use tokio::sync::mpsc;
 use super::device::Device;
 use super::error::{FieldError, Verdict};
 use super::inbox::LineRequest;
+use super::keeper::Keeper;
 use super::modbus::client::{Client, Manner};
 use super::probing::Probing;
 use super::schedule::{Next, Schedule};
 use super::settings::LineSettings;
 use super::status::{DeviceStatus, Flag, LineStatus};
-use crate::reading::{Body, Clock, Event, EventName, Observation, Outlet, Quality, Scan, Stamp};
+use crate::reading::{
+    Body, Clock, Event, EventName, Name, Observation, Outlet, Quality, Scan, Stamp,
+};
 
 /// Why a session ended: the connection is gone.
 #[derive(Debug)]
@@ -41,6 +45,7 @@ pub(super) struct Session {
     pub(super) probing: Probing,
     /// Why the line is down; `None`: it is up, or was never tried.
     down: Option<String>,
+    pub(super) keeper: Keeper,
 }
 
 impl Session {
@@ -72,6 +77,15 @@ impl Session {
             schedule: Schedule::default(),
             probing: Probing::default(),
             down: None,
+            keeper: Keeper::default(),
+        }
+    }
+
+    /// Keeps what the devices teach in `folder`, and begins with what is kept there.
+    pub(super) fn learn_from(&mut self, folder: &Path) {
+        self.keeper = Keeper::new(folder, &self.settings.devices);
+        for (index, device) in self.devices.iter_mut().enumerate() {
+            device.lessons = self.keeper.load(index);
         }
     }
 
@@ -106,7 +120,7 @@ impl Session {
     ) -> SessionEnd {
         self.schedule.opened(self.clock.now());
         loop {
-            // After each scan one request has its turn, so that neither keeps the other from the line.
+            // After each read one request has its turn, so that neither keeps the other from the line.
             if let Ok(request) = inbox.try_recv()
                 && let Err(end) = self.serve(client, request).await
             {
@@ -116,7 +130,7 @@ impl Session {
             let probe = self.probing.next();
             let result = match (self.schedule.next(now), probe) {
                 (_, Some((device, due))) if due <= now.boot_ns => self.probe(client, device).await,
-                (Next::Now(device, class), _) => self.scan(client, device, class).await,
+                (Next::Now(device, class), _) => self.step(client, device, class).await,
                 (next, probe) => {
                     let at = match next {
                         Next::At(at) => Some(at),
@@ -150,7 +164,7 @@ impl Session {
             };
             let at = match self.schedule.next(now) {
                 Next::Now(device, class) => {
-                    self.put_missing(device, class, Quality::NoConnection);
+                    self.give_up(device, class, Quality::NoConnection);
                     continue;
                 }
                 Next::At(at) => Some(at),
@@ -167,6 +181,9 @@ impl Session {
 
     /// Notes that the line is gone: told once.
     pub(super) fn went_down(&mut self, cause: String) {
+        for (index, class) in self.unfinished() {
+            self.give_up(index, class, Quality::NoConnection);
+        }
         if self.down.is_none() {
             let line = &self.settings.name;
             tracing::warn!("line {line} is down: {cause}");
@@ -175,6 +192,16 @@ impl Session {
         }
         self.status.up.set(false);
         self.down = Some(cause);
+    }
+
+    /// The classes whose scans are being read.
+    fn unfinished(&self) -> Vec<(usize, usize)> {
+        let devices = self.devices.iter().enumerate();
+        let classes = devices.flat_map(|(index, device)| {
+            let classes = device.classes.iter().enumerate();
+            classes.filter_map(move |(number, class)| class.pass.as_ref().map(|_| (index, number)))
+        });
+        classes.collect()
     }
 
     /// Notes that the line carried a request without breaking.
@@ -193,7 +220,13 @@ impl Session {
     }
 
     async fn serve(&mut self, client: &mut Client, request: LineRequest) -> Result<(), SessionEnd> {
-        let LineRequest::Read { request, answer } = request;
+        let (request, answer) = match request {
+            LineRequest::Read { request, answer } => (request, answer),
+            LineRequest::TryAgain { device, answer } => {
+                let _ = answer.send(self.try_again(&device));
+                return Ok(());
+            }
+        };
         let of_unit = |device: &&super::settings::DeviceSettings| device.unit == request.unit();
         let name = self.settings.devices.iter().find(of_unit).map(|d| &d.name);
         let device = self
@@ -214,6 +247,15 @@ impl Session {
         let end = result.as_ref().err().and_then(SessionEnd::of);
         let _ = answer.send(result);
         end.map_or(Ok(()), Err)
+    }
+
+    /// Forgets what was learned of a device; `false`: there is no such device.
+    fn try_again(&mut self, name: &Name) -> bool {
+        let mut devices = self.devices.iter_mut();
+        let device = devices.find(|device| device.name == *name);
+        let found = device.map(|device| device.lessons.forget()).is_some();
+        tracing::info!("device {name}: what it has refused is tried again");
+        found
     }
 
     pub(super) fn put_missing(&mut self, index: usize, class: usize, quality: Quality) {

@@ -40,6 +40,10 @@ pub struct Behaviour {
     pub late: Duration,
     /// It refuses with this exception code.
     pub exception: Option<u8>,
+    /// It refuses to read more places than this at once, with exception 3.
+    pub most: Option<u16>,
+    /// It answers with this many registers at the most, whatever was asked for.
+    pub short: Option<u16>,
     /// A bit of each answer is wrong: on RTU the CRC does not fit.
     pub wrong_bit: bool,
     /// These bytes come before the answer.
@@ -144,9 +148,20 @@ impl SimulatedDevice {
             .map(|address| address.iter().fold(0, |a, &b| a << 8 | u16::from(b)));
         behaviour.silent |= behaviour.deaf_to.is_some() && behaviour.deaf_to == address;
         let function = pdu.first().copied().unwrap_or(0);
+        let count = pdu.get(3..5).map_or(0, |count| {
+            count
+                .iter()
+                .fold(0, |sum, &byte| sum << 8 | u16::from(byte))
+        });
         let answer = match behaviour.exception {
             Some(code) => Err(code),
-            None => state.read(pdu),
+            None if behaviour.most.is_some_and(|most| count > most) => Err(3),
+            None => match (behaviour.short, pdu) {
+                (Some(most), [head @ .., _, _]) if count > most => {
+                    state.read(&[head, &most.to_be_bytes()].concat())
+                }
+                _ => state.read(pdu),
+            },
         };
         let answer = answer.unwrap_or_else(|code| vec![function | 0x80, code]);
         (behaviour, answer)

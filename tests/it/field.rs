@@ -2,6 +2,7 @@
 
 mod faults;
 mod late;
+mod learning;
 mod peers;
 mod reports;
 mod rig;

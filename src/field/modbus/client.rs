@@ -9,8 +9,9 @@ use tokio_modbus::slave::{Slave, SlaveContext};
 
 use super::frame::ReadRequest;
 use super::ledger::Ledger;
-use super::link::{Exchange, Fault, Link, LinkTransport};
+use super::link::{Exchange, Fault, Link};
 use super::map::Table;
+use super::pipe::LinkTransport;
 use super::wire::{Bus, Framing, Opener};
 use crate::field::error::FieldError;
 use crate::field::status::Counters;
@@ -136,7 +137,7 @@ impl Client {
     fn must_close(&self, fault: &Fault, manner: &Manner) -> bool {
         match fault {
             Fault::GoneBefore(_) | Fault::Gone(_) | Fault::Lost => true,
-            Fault::Unfit => false,
+            Fault::Unfit | Fault::Short => false,
             // Part of a frame came in: where the next one begins is not known.
             Fault::Garbled => self.bus.framing == Framing::Mbap,
             Fault::Timeout { .. } => {
@@ -224,7 +225,9 @@ impl Client {
             Ok(Ok(_)) => counters.answers.add(1),
             Ok(Err(_)) => counters.exceptions.add(1),
             Err(Fault::Timeout { .. }) => counters.timeouts.add(1),
-            Err(Fault::Garbled | Fault::Lost | Fault::Unfit) => counters.garbled.add(1),
+            Err(Fault::Garbled | Fault::Lost | Fault::Unfit | Fault::Short) => {
+                counters.garbled.add(1)
+            }
             Err(Fault::Gone(_) | Fault::GoneBefore(_)) => {}
         }
         result
@@ -237,6 +240,7 @@ fn told(fault: Fault) -> FieldError {
             FieldError::NoConnection(error.to_string())
         }
         Fault::Lost | Fault::Unfit | Fault::Garbled => FieldError::Garbled,
+        Fault::Short => FieldError::Short,
         Fault::Timeout { .. } => FieldError::Timeout,
     }
 }

@@ -109,6 +109,16 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Whether it would be the answer to `request`, had it not too few bytes of data.
+    pub fn is_short_of(self, request: ReadRequest) -> bool {
+        let shorter = self
+            .byte_count
+            .is_some_and(|count| count < request.byte_count());
+        self.unit == request.unit && self.function == request.function() && shorter
+    }
+}
+
 /// What stands at the beginning of the received bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<T> {

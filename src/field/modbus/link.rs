@@ -6,12 +6,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::{Found, ReadRequest, find_mbap, find_rtu};
@@ -43,10 +42,23 @@ pub(super) enum Fault {
     Lost,
     /// The answer is a whole frame, but not one that the request can have.
     Unfit,
+    /// The answer has fewer places than were asked for.
+    Short,
     /// Bytes came in, no frame.
     Garbled,
     /// No answer came in. `refused`: but an exception that can be the answer or that to an older request.
     Timeout { refused: bool },
+}
+
+/// What came in while an answer was waited for.
+#[derive(Debug, Default)]
+struct Seen {
+    /// An exception that can be the answer or that to an older request.
+    refused: bool,
+    /// Bytes that are no frame.
+    noise: bool,
+    /// A frame that fits but for its length.
+    short: bool,
 }
 
 /// A wire with frames on it. At most one request is out.
@@ -222,12 +234,12 @@ impl Link {
         let length = exchange.request.rtu_answer_len();
         let characters = u32::try_from(length + 8).unwrap_or(u32::MAX);
         let deadline = Instant::now() + exchange.timeout + self.bus.character * characters;
-        let (mut refused, mut noise) = (false, false);
+        let mut seen = Seen::default();
         loop {
-            while let Some((bytes, settled)) = self.next_frame(exchange, &mut noise)? {
+            while let Some((bytes, settled)) = self.next_frame(exchange, &mut seen)? {
                 match settled {
                     Settled::Answer => return Ok(bytes),
-                    Settled::Refused => refused = true,
+                    Settled::Refused => seen.refused = true,
                     Settled::Late | Settled::Foreign => {}
                 }
                 self.stale += 1;
@@ -240,8 +252,12 @@ impl Link {
             };
             match timeout_at(until, self.wire.read_buf(&mut self.input)).await {
                 Ok(read) => self.took(read)?,
-                Err(_) if noise || !self.input.is_empty() => return Err(Fault::Garbled),
-                Err(_) => return Err(Fault::Timeout { refused }),
+                Err(_) if seen.short => return Err(Fault::Short),
+                Err(_) if seen.noise || !self.input.is_empty() => return Err(Fault::Garbled),
+                Err(_) => {
+                    let refused = seen.refused;
+                    return Err(Fault::Timeout { refused });
+                }
             }
         }
     }
@@ -250,7 +266,7 @@ impl Link {
     fn next_frame(
         &mut self,
         exchange: &Exchange,
-        noise: &mut bool,
+        seen: &mut Seen,
     ) -> Result<Option<(BytesMut, Settled)>, Fault> {
         let (skip, len, settled) = match self.bus.framing {
             Framing::Mbap => match find_mbap(&self.input) {
@@ -265,6 +281,8 @@ impl Link {
                             Settled::Foreign
                         } else if fits.is_some() {
                             Settled::Answer
+                        } else if frame.is_some_and(|frame| frame.is_short_of(exchange.request)) {
+                            return Err(Fault::Short);
                         } else {
                             return Err(Fault::Unfit);
                         }
@@ -280,12 +298,16 @@ impl Link {
             },
             Framing::Rtu => match find_rtu(&self.input, exchange.request.unit()) {
                 Found::Frame { skip, len, frame } => {
-                    (skip, len, self.ledger.received(frame, Instant::now()))
+                    let settled = self.ledger.received(frame, Instant::now());
+                    // It may be a second copy of an older answer: only if no other comes, it was this one's.
+                    seen.short |=
+                        settled == Settled::Foreign && frame.is_short_of(exchange.request);
+                    (skip, len, settled)
                 }
                 Found::Incomplete | Found::Lost => return Ok(None),
             },
         };
-        *noise |= skip > 0;
+        seen.noise |= skip > 0;
         self.input.advance(skip);
         Ok(Some((self.input.split_to(len), settled)))
     }
@@ -316,71 +338,4 @@ impl Link {
 
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the other side")
-}
-
-/// What tokio-modbus writes to and reads from: one request, one answer.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LinkTransport(Arc<Mutex<Pipe>>);
-
-#[derive(Debug, Default)]
-struct Pipe {
-    request: BytesMut,
-    answer: Bytes,
-    reader: Option<Waker>,
-}
-
-impl LinkTransport {
-    /// The request that was written.
-    pub(super) fn take_request(&self) -> Bytes {
-        self.pipe().request.split().freeze()
-    }
-
-    /// Gives the answer to be read.
-    pub(super) fn give_answer(&self, answer: Bytes) {
-        let mut pipe = self.pipe();
-        pipe.answer = answer;
-        if let Some(waker) = pipe.reader.take() {
-            waker.wake();
-        }
-    }
-
-    fn pipe(&self) -> MutexGuard<'_, Pipe> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl AsyncRead for LinkTransport {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut pipe = self.pipe();
-        if pipe.answer.is_empty() {
-            pipe.reader = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        let len = pipe.answer.len().min(buffer.remaining());
-        buffer.put_slice(&pipe.answer.split_to(len));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for LinkTransport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.pipe().request.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }

@@ -33,7 +33,8 @@ impl Block {
         u32::from(self.address) + u32::from(self.count)
     }
 
-    fn new(table: Table, (first, end): Run) -> Option<Self> {
+    /// The places `first..end`; `None`: they are not in the table.
+    pub fn new(table: Table, (first, end): (u32, u32)) -> Option<Self> {
         Some(Self {
             table,
             address: first.try_into().ok()?,

@@ -6,10 +6,8 @@ use forebay::field::modbus::frame::ReadRequest;
 use forebay::field::modbus::map::{DeviceMap, Table};
 use forebay::field::{FieldError, LineRequest};
 use forebay::reading::{Body, EventName, Quality};
-use forebay::simulator::device::{Behaviour, SimulatedDevice, serve_tcp};
-use tokio::net::TcpListener;
+use forebay::simulator::device::Behaviour;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use super::rig::*;
 
@@ -25,14 +23,6 @@ fn map(addresses: impl IntoIterator<Item = u16>) -> DeviceMap {
         points: addresses.into_iter().map(point).collect(),
         ..DeviceMap::default()
     }
-}
-
-async fn serve(port: u16, devices: Vec<SimulatedDevice>) -> (u16, JoinSet<std::io::Result<()>>) {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut server = JoinSet::new();
-    server.spawn(serve_tcp(listener, devices));
-    (port, server)
 }
 
 #[tokio::test]

@@ -74,6 +74,8 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
     (delay, torn, noise, odd).prop_map(|(delay, torn, noise, odd)| Behaviour {
         silent: odd.0 == 0,
         deaf_to: None,
+        most: None,
+        short: (odd.3 == 1).then_some(1),
         late: Duration::from_millis(delay),
         exception: (odd.1 == 0).then_some(6),
         wrong_bit: odd.2 == 0,

@@ -298,18 +298,18 @@ async fn a_cause_is_told_once_for_each_change() {
             .filter(|told| told.starts_with(name.as_str()) && told.contains(&cause));
         of.count()
     };
-    // Two blocks, each with each of its troubles.
+    // The points of both blocks in one event for each trouble.
     assert_eq!(
         count(EventName::PointUnreadable, "exception-4"),
-        2,
+        1,
         "{told:#?}"
     );
     assert_eq!(
         count(EventName::PointUnreadable, "exception-6"),
-        2,
+        1,
         "{told:#?}"
     );
     assert_eq!(count(EventName::DeviceOffline, "timeout"), 1, "{told:#?}");
     assert_eq!(count(EventName::DeviceOnline, "line"), 1, "{told:#?}");
-    assert_eq!(told.len(), 6, "{told:#?}");
+    assert_eq!(told.len(), 4, "{told:#?}");
 }

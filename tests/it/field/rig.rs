@@ -15,7 +15,8 @@ use forebay::reading::{
     Body, BootId, Clock, ClockSource, Description, EventName, MapHash, Name, Observation, Outlet,
     PointKind, Quality, Scan, Stamp, SystemClock, Value,
 };
-use forebay::simulator::device::{SimulatedDevice, serve_mbap, serve_rtu};
+use forebay::simulator::device::{SimulatedDevice, serve_mbap, serve_rtu, serve_tcp};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -285,6 +286,26 @@ pub(super) fn run(settings: LineSettings) -> Running {
         let clock = Clock::new(SystemClock::new());
         LineTask::new(settings, clock, outbox, inbox, cancel)
     })
+}
+
+/// Runs a line that keeps what it learns in `folder`.
+pub(super) fn run_learning(settings: LineSettings, folder: &std::path::Path) -> Running {
+    start(|outbox, inbox, cancel| {
+        let clock = Clock::new(SystemClock::new());
+        LineTask::new(settings, clock, outbox, inbox, cancel).learning_in(folder)
+    })
+}
+
+/// Serves `devices` over TCP on `port`; 0: a free one.
+pub(super) async fn serve(
+    port: u16,
+    devices: Vec<SimulatedDevice>,
+) -> (u16, JoinSet<std::io::Result<()>>) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    server.spawn(serve_tcp(listener, devices));
+    (port, server)
 }
 
 /// Runs the line in memory, on the runtime's clock.

@@ -1,7 +1,7 @@
 """A Modbus server of others (pymodbus) for the tests. Talks JSON lines: what it is told on stdin, what it says on stdout.
 
 First line: {"tcp": PORT} (0: any; with "framer": "rtu" for RTU frames) or {"serial": PATH, "baud_rate": N}, and "units": {"1": {TABLE: {ADDRESS: [VALUE, ...]}}}.
-Answer: {"port": N} once it serves. Later lines: {"unit": 1, "table": TABLE, "address": N, "values": [VALUE, ...]}, answered by {}.
+Beside the tables a unit may have "holes": {TABLE: [ADDRESS, ...]}, places that it refuses. Answer: {"port": N} once it serves. Later lines: {"unit": 1, "table": TABLE, "address": N, "values": [VALUE, ...]}, answered by {}.
 
 TABLE is coil, discrete, input or holding. A VALUE is a number (a register, or a bit), or {"type", "order", "value"}: packed here by
 Python's struct, so that nothing is checked against itself. Each table has 1000 places, zero where nothing is said.
@@ -61,6 +61,15 @@ def registers(values):
     return out
 
 
+def runs(holes):
+    """What is left of the places around the holes."""
+    first = 0
+    for hole in [*sorted(holes), PLACES]:
+        if hole > first:
+            yield first, hole
+        first = hole + 1
+
+
 def device(unit, tables):
     """A device with all its places."""
     blocks = []
@@ -71,7 +80,9 @@ def device(unit, tables):
             places[int(address) : int(address) + len(values)] = values
         bits = table in ("coil", "discrete")
         kind = DataType.BITS if bits else DataType.REGISTERS
-        blocks.append([SimData(0, values=[bool(p) for p in places] if bits else places, datatype=kind)])
+        places = [bool(p) for p in places] if bits else places
+        holes = tables.get("holes", {}).get(table, [])
+        blocks.append([SimData(first, values=places[first:end], datatype=kind) for first, end in runs(holes)])
     return SimDevice(int(unit), simdata=tuple(blocks))
 
 
