@@ -1,16 +1,25 @@
 //! One file a command.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::{self, Config};
+
 pub mod check;
+mod columns;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod logging;
+pub mod plan;
 mod queue;
+pub mod read;
 mod run;
+#[cfg(feature = "demo")]
+pub mod simulate;
+mod values;
 mod verify;
 
 /// Edge gateway: polls field devices, commits every reading to disk, forwards it to MQTT and AMQP brokers.
@@ -43,6 +52,14 @@ enum Command {
     /// Show, export or clear what is in the queue on disk; the daemon must not run
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Show which requests read the points, and what they take of the time of each line
+    Plan(plan::PlanArguments),
+    /// Read a device now: all its points, some of them, or registers that nobody has described yet, taken for every
+    /// type in every order
+    Read(read::ReadArguments),
+    /// Serve device maps as Modbus devices, over TCP or a pseudo terminal, with values that move and faults to order
+    #[cfg(feature = "demo")]
+    Simulate(simulate::SimulateArguments),
     /// Show the whole product without hardware and without a broker: simulated devices, an embedded
     /// broker, an outage that comes and goes
     #[cfg(feature = "demo")]
@@ -55,6 +72,9 @@ const DEFAULT_CONFIG: &str = "/etc/forebay/forebay.toml";
 /// Exit code where something failed; 0 is done, 2 wrong usage (the argument parser's), [`check::BAD_CONFIGURATION`] the rest.
 const FAILED: u8 = 1;
 
+/// Wrong usage that the parser of arguments cannot see.
+const WRONG_USAGE: u8 = 2;
+
 impl Arguments {
     /// Runs the command to its end.
     pub fn run(self) -> ExitCode {
@@ -63,8 +83,30 @@ impl Arguments {
             Command::Check { config, json } => check::run(&config, json),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Queue(command) => queue::run(&command),
+            Command::Plan(arguments) => plan::run(&arguments),
+            #[cfg(feature = "demo")]
+            Command::Simulate(arguments) => simulate::run(&arguments),
+            Command::Read(arguments) => read::run(&arguments),
             #[cfg(feature = "demo")]
             Command::Demo(arguments) => demo::run(&arguments),
         }
+    }
+}
+
+/// The configuration; where it is bad, what is wrong goes to standard error.
+fn configuration(path: &Path) -> Result<Config, ExitCode> {
+    config::load(path).map_err(|report| {
+        // Without standard error there is nobody to tell but by the exit code.
+        let text = config::render::to_text(&report.problems, false);
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        ExitCode::from(check::BAD_CONFIGURATION)
+    })
+}
+
+/// That there is no `what` of this name, and which one was probably meant.
+fn unknown<'a>(what: &str, name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    match config::did_you_mean(name, names) {
+        Some(near) => format!("there is no {what} {name:?}; did you mean {near:?}?"),
+        None => format!("there is no {what} {name:?}"),
     }
 }

@@ -26,9 +26,11 @@ mod upstream;
 
 use std::path::Path;
 
-pub use gateway::GatewaySettings;
+pub use gateway::{DEFAULT_MAPS, GatewaySettings};
 pub use host::{Host, InMemory, LARGEST_FILE, ThisMachine};
+pub use line::split_address;
 pub use problem::{Place, Position, Problem, Report, Severity};
+pub use suggest::did_you_mean;
 pub use upstream::BrokerUrl;
 
 use crate::field::modbus::map::DeviceMap;

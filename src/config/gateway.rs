@@ -13,7 +13,7 @@ use crate::store::settings::{StoreSettings, WhenFull};
 const STATE_DIR: &str = "/var/lib/forebay";
 
 /// Where maps are looked for.
-const MAPS: [&str; 2] = ["/etc/forebay/maps", "/usr/share/forebay/maps"];
+pub const DEFAULT_MAPS: [&str; 2] = ["/etc/forebay/maps", "/usr/share/forebay/maps"];
 
 /// The gateway itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) fn read_gateway(fields: Option<&Fields<'_>>, host: &dyn Host) -> Gate
         state_dir: state_dir
             .or(from_service)
             .unwrap_or_else(|| PathBuf::from(STATE_DIR)),
-        maps: maps.unwrap_or_else(|| MAPS.map(PathBuf::from).to_vec()),
+        maps: maps.unwrap_or_else(|| DEFAULT_MAPS.map(PathBuf::from).to_vec()),
     }
 }
 

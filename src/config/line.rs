@@ -126,7 +126,7 @@ fn read_address(fields: &Fields<'_>) -> Option<(String, u16)> {
 }
 
 /// Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
-pub(super) fn split_address(text: &str) -> Option<(String, Option<u16>)> {
+pub fn split_address(text: &str) -> Option<(String, Option<u16>)> {
     let port_of = |text: &str| text.parse().ok().filter(|port| *port != 0);
     if let Some(rest) = text.strip_prefix('[') {
         let (host, behind) = rest.split_once(']')?;

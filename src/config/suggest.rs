@@ -1,10 +1,7 @@
 //! The nearest of the words that would have been right.
 
 /// The word that was probably meant: at most a third of its letters away.
-pub(super) fn did_you_mean<'w>(
-    text: &str,
-    words: impl Iterator<Item = &'w str>,
-) -> Option<&'w str> {
+pub fn did_you_mean<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     // The measure is quadratic in the length; nobody meant a word this long.
     if text.len() > 128 {
         return None;

@@ -11,4 +11,5 @@ pub mod map;
 mod pipe;
 pub mod plan;
 pub mod search;
+pub mod survey;
 pub mod wire;

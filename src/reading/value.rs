@@ -22,6 +22,24 @@ pub enum Value {
     Texts(Box<[Box<str>]>),
 }
 
+impl Value {
+    /// As a 64-bit float, the nearest where it has more digits; `None`: it is no number.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the nearest is what is asked for"
+    )]
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Bool(bit) => Some(u8::from(*bit).into()),
+            Self::Int(number) => Some(*number as f64),
+            Self::UInt(number) => Some(*number as f64),
+            Self::F32(number) => Some((*number).into()),
+            Self::F64(number) => Some(*number),
+            Self::Text(_) | Self::Texts(_) => None,
+        }
+    }
+}
+
 /// How far a reading can be trusted. The closed list of the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Quality {

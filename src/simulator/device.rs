@@ -1,13 +1,17 @@
 //! A simulated Modbus device: tables that its owner fills, and faults to order.
 
 mod encode;
+mod pty;
 mod serve;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use encode::own_bits;
 pub use encode::{encode, raw_value};
+pub use pty::PseudoTerminal;
 pub use serve::{serve_mbap, serve_rtu, serve_tcp};
 
 use crate::field::modbus::map::{DeviceMap, Point, Table};
@@ -24,7 +28,11 @@ pub struct SimulatedDevice {
 struct State {
     /// Bits are 0 or 1. What is not in here does not exist.
     places: BTreeMap<(Table, u16), u16>,
+    /// What is in there and does not exist all the same.
+    holes: Vec<(Table, RangeInclusive<u16>)>,
     behaviour: Behaviour,
+    /// How it answers now and then instead, which share of the requests, and the dice that say which.
+    sometimes: Option<(Behaviour, f64, fastrand::Rng)>,
     script: VecDeque<Behaviour>,
     requests: u64,
 }
@@ -54,6 +62,8 @@ pub struct Behaviour {
     pub torn: Option<Duration>,
     /// The connection is broken off in place of an answer.
     pub reset: bool,
+    /// So long does each character of request and answer take, and the silences between: a serial bus.
+    pub character: Duration,
 }
 
 /// How many unnamed places may be read over; of bits 16 times as many.
@@ -111,13 +121,28 @@ impl SimulatedDevice {
         }
     }
 
-    /// Sets the places of `point` so that reading it gives `value`, as near as its type has it. `false`: it cannot.
-    pub fn set_point(&self, point: &Point, value: &Value) -> bool {
-        let words = raw_value(point, value).and_then(|raw| encode(&point.raw, point.order, &raw));
-        if let Some(words) = &words {
-            self.set(point.table, point.address, words);
+    /// Makes places unreadable for good, also when they are set later: reading them is refused with exception 2.
+    pub fn remove(&self, table: Table, addresses: RangeInclusive<u16>) {
+        self.state().holes.push((table, addresses));
+    }
+
+    /// Sets the places of `point` so that reading it gives `value`, as near as its type has it; bits beside its own stay.
+    /// `factor` is the value of the point that it is scaled by. `false`: it cannot.
+    pub fn set_point(&self, point: &Point, value: &Value, factor: Option<f64>) -> bool {
+        let raw = raw_value(point, value, factor);
+        let Some(mut words) = raw.and_then(|raw| encode(&point.raw, point.order, &raw)) else {
+            return false;
+        };
+        if let Some(own) = own_bits(point) {
+            let state = self.state();
+            let addresses = point.address..=u16::MAX;
+            for ((word, own), address) in words.iter_mut().zip(own).zip(addresses) {
+                let old = state.places.get(&(point.table, address)).copied();
+                *word = *word & own | old.unwrap_or(0) & !own;
+            }
         }
-        words.is_some()
+        self.set(point.table, point.address, &words);
+        true
     }
 
     /// How it answers from now on; what is left of a script is forgotten.
@@ -125,6 +150,11 @@ impl SimulatedDevice {
         let mut state = self.state();
         state.behaviour = behaviour;
         state.script.clear();
+    }
+
+    /// How it answers that `share` (0 to 1) of its requests that dice with this `seed` choose.
+    pub fn behave_sometimes(&self, behaviour: Behaviour, share: f64, seed: u64) {
+        self.state().sometimes = Some((behaviour, share, fastrand::Rng::with_seed(seed)));
     }
 
     /// How it answers the next requests, one after the other; then as [`SimulatedDevice::behave`] says.
@@ -142,7 +172,7 @@ impl SimulatedDevice {
         let mut state = self.state();
         state.requests += 1;
         let next = state.script.pop_front();
-        let mut behaviour = next.unwrap_or_else(|| state.behaviour.clone());
+        let mut behaviour = next.unwrap_or_else(|| state.usual());
         let address = pdu
             .get(1..3)
             .map(|address| address.iter().fold(0, |a, &b| a << 8 | u16::from(b)));
@@ -173,6 +203,15 @@ impl SimulatedDevice {
 }
 
 impl State {
+    fn usual(&mut self) -> Behaviour {
+        if let Some((behaviour, share, dice)) = &mut self.sometimes
+            && dice.f64() < *share
+        {
+            return behaviour.clone();
+        }
+        self.behaviour.clone()
+    }
+
     /// The answer to a read, or the exception code (Application Protocol V1.1b3, 6.1 to 6.4).
     fn read(&self, pdu: &[u8]) -> Result<Vec<u8>, u8> {
         let (table, most) = match pdu.first() {
@@ -190,6 +229,12 @@ impl State {
             return Err(3);
         }
         let last = address.checked_add(count - 1).ok_or(2)?;
+        let is_hit = |(of, hole): &(Table, RangeInclusive<u16>)| {
+            *of == table && *hole.start() <= last && address <= *hole.end()
+        };
+        if self.holes.iter().any(is_hit) {
+            return Err(2);
+        }
         let values: Option<Vec<u16>> = (address..=last)
             .map(|address| self.places.get(&(table, address)).copied())
             .collect();

@@ -1,13 +1,15 @@
 //! Values that look like a plant: a press that works in cycles, an energy meter behind it. Pure functions of time, so
 //! that every point of a device tells of the same moment.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::device::SimulatedDevice;
-use crate::field::modbus::map::{DeviceMap, Names, Point, RawType};
+use super::generator::Signal;
+use crate::field::modbus::map::{DeviceMap, Names, Point, RawType, Scale};
 use crate::reading::{PointKind, Value};
 
 /// A device whose points move as those of a plant do.
@@ -15,6 +17,8 @@ use crate::reading::{PointKind, Value};
 pub struct PlantDevice {
     device: SimulatedDevice,
     map: Arc<DeviceMap>,
+    /// The points, by their index, that move by other rules.
+    signals: BTreeMap<usize, Signal>,
 }
 
 /// How long a press cycle takes.
@@ -23,9 +27,15 @@ const CYCLE: f64 = 12.0;
 impl PlantDevice {
     /// A device with the places of `map`.
     pub fn new(unit: u8, map: Arc<DeviceMap>) -> Self {
-        let this = Self {
+        Self::with(unit, map, BTreeMap::new())
+    }
+
+    /// The same, with points (by their index in the map) that move by these signals.
+    pub fn with(unit: u8, map: Arc<DeviceMap>, signals: BTreeMap<usize, Signal>) -> Self {
+        let mut this = Self {
             device: SimulatedDevice::of(unit, &map),
             map,
+            signals,
         };
         this.show(Duration::ZERO);
         this
@@ -37,15 +47,30 @@ impl PlantDevice {
     }
 
     /// Sets all points to what they are `elapsed` after the start.
-    pub fn show(&self, elapsed: Duration) {
+    pub fn show(&mut self, elapsed: Duration) {
+        let mut values = BTreeMap::new();
         for (index, point) in self.map.points.iter().enumerate() {
-            let value = value(point, index, elapsed.as_secs_f64());
-            self.device.set_point(point, &value);
+            let value = match (self.signals.get_mut(&index), self.map.scaled_by(index)) {
+                (Some(signal), _) => signal.next(elapsed),
+                (None, Some((scaled, power))) => Value::Int(factor(scaled, power)),
+                (None, None) => value(point, index, elapsed.as_secs_f64()),
+            };
+            values.insert(index, value);
+        }
+        for (index, point) in self.map.points.iter().enumerate() {
+            let factor = match point.transform.scale {
+                Some(Scale::Power10(factor) | Scale::Point(factor, _)) => values.get(&factor),
+                _ => None,
+            };
+            if let Some(value) = values.get(&index) {
+                self.device
+                    .set_point(point, value, factor.and_then(Value::number));
+            }
         }
     }
 
     /// Moves the points every `step` until dropped.
-    pub async fn run(self, step: Duration) {
+    pub async fn run(mut self, step: Duration) {
         let began = Instant::now();
         let mut ticks = tokio::time::interval(step);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -53,6 +78,19 @@ impl PlantDevice {
             let tick = ticks.tick().await;
             self.show(tick.saturating_duration_since(began));
         }
+    }
+}
+
+/// What the factor of `scaled` is: so that what a plant has fits into 16 bits, with the digits that devices usually give.
+fn factor(scaled: &Point, power: bool) -> i64 {
+    if !power {
+        return 1;
+    }
+    match scaled.unit.as_deref().unwrap_or_default() {
+        "W" | "VA" | "var" => 1,
+        "Hz" | "" => -2,
+        "Wh" => 0,
+        _ => -1,
     }
 }
 

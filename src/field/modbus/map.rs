@@ -20,6 +20,19 @@ pub struct DeviceMap {
     pub points: Vec<Point>,
 }
 
+impl DeviceMap {
+    /// The first point that is scaled by the point with this index, and whether by a power of ten.
+    pub fn scaled_by(&self, factor: usize) -> Option<(&Point, bool)> {
+        self.points
+            .iter()
+            .find_map(|point| match point.transform.scale {
+                Some(Scale::Power10(index)) if index == factor => Some((point, true)),
+                Some(Scale::Point(index, _)) if index == factor => Some((point, false)),
+                _ => None,
+            })
+    }
+}
+
 /// What a device model can take in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -66,6 +79,14 @@ pub enum Table {
 }
 
 impl Table {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Coil,
+        Self::DiscreteInput,
+        Self::InputRegister,
+        Self::HoldingRegister,
+    ];
+
     /// Whether its places are single bits.
     pub fn is_bits(self) -> bool {
         matches!(self, Self::Coil | Self::DiscreteInput)
@@ -78,6 +99,23 @@ impl Table {
             Self::DiscreteInput => "discrete",
             Self::InputRegister => "input",
             Self::HoldingRegister => "holding",
+        }
+    }
+
+    /// The Modicon number of the place with this address on the wire, as old manuals print it: five digits for the
+    /// first 9,999 places, else six.
+    pub fn reference(self, address: u16) -> String {
+        let digit = match self {
+            Self::Coil => 0,
+            Self::DiscreteInput => 1,
+            Self::InputRegister => 3,
+            Self::HoldingRegister => 4,
+        };
+        let place = u32::from(address) + 1;
+        if place <= 9_999 {
+            format!("{digit}{place:04}")
+        } else {
+            format!("{digit}{place:05}")
         }
     }
 }

@@ -8,9 +8,9 @@ use crate::field::modbus::map::{
 };
 use crate::reading::{Decimal, Value};
 
-/// The raw value of `point` that is sent as `value`: names, offset and a fixed scale undone. `None`: there is none that
-/// is known without reading other points.
-pub fn raw_value(point: &Point, value: &Value) -> Option<Value> {
+/// The raw value of `point` that is sent as `value`: names, offset and scale undone. `factor` is the value of the point
+/// that it is scaled by. `None`: there is no such raw value, or none that is known without the factor.
+pub fn raw_value(point: &Point, value: &Value, factor: Option<f64>) -> Option<Value> {
     let transform = &point.transform;
     let value = match (&transform.names, value) {
         (Some(Names::Enum(names)), Value::Text(text)) => {
@@ -27,12 +27,30 @@ pub fn raw_value(point: &Point, value: &Value) -> Option<Value> {
     };
     let factor = match transform.scale {
         None if transform.offset.is_none() => return in_bits(transform.bits, value),
-        None => Decimal::ONE,
-        Some(Scale::Number(factor)) => factor,
-        Some(Scale::Power10(_) | Scale::Point(..)) => return None,
+        None => 1.0,
+        Some(Scale::Number(factor)) => factor.to_f64(),
+        Some(Scale::Power10(_)) => 10_f64.powf(factor?),
+        Some(Scale::Point(_, times)) => factor? * times.to_f64(),
     };
-    let number = to_f64(&value)? - transform.offset.map_or(0.0, Decimal::to_f64);
-    in_bits(transform.bits, Value::F64(number / factor.to_f64()))
+    let number = value.number()? - transform.offset.map_or(0.0, Decimal::to_f64);
+    in_bits(transform.bits, Value::F64(number / factor))
+}
+
+/// The bits of its registers that belong to `point`, where it has not all of them.
+pub(super) fn own_bits(point: &Point) -> Option<Vec<u16>> {
+    let ones = |low: u8, high: u8| ((1_i64 << (high - low + 1)) - 1) << low;
+    let mask = match (point.transform.bits, &point.raw) {
+        (Some(Bits::One(bit)), _) => ones(bit, bit),
+        (Some(Bits::Range(low, high)), _) => ones(low, high),
+        (None, RawType::U8(_) | RawType::I8(_)) => -1,
+        _ => return None,
+    };
+    let raw = match point.raw {
+        RawType::I16 => RawType::U16,
+        RawType::I32 => RawType::U32,
+        ref raw => raw.clone(),
+    };
+    encode(&raw, point.order, &Value::Int(mask))
 }
 
 fn in_bits(bits: Option<Bits>, value: Value) -> Option<Value> {
@@ -63,7 +81,7 @@ pub fn encode(raw: &RawType, order: Order, value: &Value) -> Option<Vec<u16>> {
         RawType::I64 => number()?.cast_unsigned(),
         RawType::F32 => single(value)?.to_bits().into(),
         RawType::PfQuadrant => single(value)?.to_bits().into(),
-        RawType::F64 => to_f64(value)?.to_bits(),
+        RawType::F64 => value.number()?.to_bits(),
         RawType::Bcd16 => bcd(number()?, 4)?,
         RawType::Bcd32 => bcd(number()?, 8)?,
         RawType::Sm16 => {
@@ -180,24 +198,9 @@ fn integer(value: &Value) -> Option<i64> {
         Value::Int(number) => Some(*number),
         Value::UInt(number) => Some(number.cast_signed()),
         Value::F32(_) | Value::F64(_) => {
-            let rounded = Decimal::from_f64(to_f64(value)?.round())?;
+            let rounded = Decimal::from_f64(value.number()?.round())?;
             i64::try_from(rounded.to_integer()?).ok()
         }
-        Value::Text(_) | Value::Texts(_) => None,
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "plant values are far below 2^53"
-)]
-fn to_f64(value: &Value) -> Option<f64> {
-    match value {
-        Value::Bool(bit) => Some(u8::from(*bit).into()),
-        Value::Int(number) => Some(*number as f64),
-        Value::UInt(number) => Some(*number as f64),
-        Value::F32(number) => Some((*number).into()),
-        Value::F64(number) => Some(*number),
         Value::Text(_) | Value::Texts(_) => None,
     }
 }
@@ -206,7 +209,7 @@ fn to_f64(value: &Value) -> Option<f64> {
 fn single(value: &Value) -> Option<f32> {
     match value {
         Value::F32(number) => Some(*number),
-        other => to_f64(other).map(|number| number as f32),
+        other => other.number().map(|number| number as f32),
     }
 }
 
@@ -292,18 +295,35 @@ mod tests {
         scaled.transform.scale = Some(Scale::Number("0.1".parse().unwrap()));
         scaled.transform.offset = Some("-40".parse().unwrap());
         assert_eq!(
-            raw_value(&scaled, &Value::F64(21.5)),
+            raw_value(&scaled, &Value::F64(21.5), None),
             Some(Value::F64(615.0))
         );
         let mut state = point(RawType::U16, Order::BIG);
         state.transform.names = Some(Names::Enum(vec![(2, "fault".to_owned())]));
         assert_eq!(
-            raw_value(&state, &Value::Text("fault".into())),
+            raw_value(&state, &Value::Text("fault".into()), None),
             Some(Value::Int(2))
         );
         let mut bit = point(RawType::U16, Order::BIG);
         bit.transform.bits = Some(Bits::One(3));
-        assert_eq!(raw_value(&bit, &Value::Bool(true)), Some(Value::Int(8)));
+        assert_eq!(
+            raw_value(&bit, &Value::Bool(true), None),
+            Some(Value::Int(8))
+        );
+    }
+
+    #[test]
+    fn a_factor_that_is_read_is_undone() {
+        let mut scaled = point(RawType::I16, Order::BIG);
+        scaled.transform.scale = Some(Scale::Power10(1));
+        let value = Value::F64(21.5);
+        assert_eq!(
+            raw_value(&scaled, &value, Some(-1.0)),
+            Some(Value::F64(215.0))
+        );
+        assert_eq!(raw_value(&scaled, &value, None), None);
+        scaled.transform.scale = Some(Scale::Point(1, "0.5".parse().unwrap()));
+        assert_eq!(raw_value(&scaled, &value, Some(5.0)), Some(Value::F64(8.6)));
     }
 
     #[test]

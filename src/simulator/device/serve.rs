@@ -114,8 +114,13 @@ async fn serve(
 /// Puts an answer behind those before it: a device answers in the order in which it is asked.
 fn queue(output: &mut VecDeque<(Instant, Vec<u8>)>, behaviour: &Behaviour, frame: Vec<u8>) {
     let last = output.back().map(|&(due, _)| due);
-    let mut due = Instant::now() + behaviour.late;
-    due = due.max(last.unwrap_or(due));
+    let now = Instant::now();
+    // A bus carries one frame after the other: 8 characters of a request, the answer, and 3.5 of silence before each.
+    let characters = u32::try_from(frame.len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(8 + 7);
+    let mut due = last.map_or(now, |last| last.max(now)) + behaviour.character * characters;
+    due = due.max(now + behaviour.late);
     let again = behaviour.twice.then(|| frame.clone());
     let whole = [behaviour.noise.clone(), frame].concat();
     match behaviour.torn {

@@ -83,6 +83,7 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         twice: odd.3 == 0,
         torn: torn.map(Duration::from_millis),
         reset: odd.4 == 0,
+        character: Duration::ZERO,
     })
 }
 

@@ -73,6 +73,21 @@ impl Drop for ModbusServer {
     }
 }
 
+/// What a client of others reads: registers, bits, or `{"exception": CODE}`. `line` is `{"tcp": PORT}` or
+/// `{"serial": PATH, "baud_rate": N}`.
+pub fn read_by_others(line: &Value, unit: u8, table: &str, address: u16, count: u16) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/modbus_client.py");
+    let output = Command::new(python())
+        .arg(script)
+        .arg(line.to_string())
+        .args([unit.to_string(), table.to_owned()])
+        .args([address.to_string(), count.to_string()])
+        .output()
+        .unwrap_or_else(|error| panic!("{:?}: {error} (run scripts/setup)", python()));
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// The Python that has pymodbus.
 fn python() -> PathBuf {
     let venv = || Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
