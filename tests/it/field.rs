@@ -3,6 +3,7 @@
 mod faults;
 mod late;
 mod learning;
+mod maps;
 mod peers;
 mod reports;
 mod rig;
