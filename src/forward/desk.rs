@@ -23,8 +23,9 @@ use super::window::{Lane, Letter, Parcel, Refusal, Window};
 use crate::payload::{Codec, Greeting};
 use crate::reading::{Body, Catalogue, Clock, Name, Outlet, RangeSet, Record, Stamp};
 use crate::support::backoff::Backoff;
+use crate::upstream::error::UpstreamError;
 use crate::upstream::message::{Message, Properties};
-use crate::upstream::settings::UpstreamSettings;
+use crate::upstream::settings::{AmqpSettings, Unroutable, UpstreamSettings};
 
 /// How old the time may be by which records are told historical: the system's answer costs a call each.
 const TICK: Duration = Duration::from_millis(20);
@@ -112,10 +113,12 @@ impl<S: Source> Desk<S> {
             UpstreamSettings::Mqtt(mqtt) => (mqtt.inflight, mqtt.ack_timeout, Escape::Mqtt),
             UpstreamSettings::Amqp(amqp) => (amqp.inflight, amqp.ack_timeout, Escape::Amqp),
         };
+        let order = settings.delivery.order;
+        let returns = most_returns(&settings.upstream);
         let stamp = clock.now();
         let retry = || (0, Backoff::new(RETRY_FIRST, RETRY_MOST));
         Self {
-            window: Window::new(inflight, settings.delivery.order, cursor),
+            window: Window::new(inflight, order, returns, cursor),
             codec: Codec::new(settings.payload, &settings.gateway),
             head: source.head(),
             source,
@@ -123,7 +126,7 @@ impl<S: Source> Desk<S> {
             ack_timeout,
             count: Counts::default(),
             router: Router::new(&settings.gateway, &settings.name, settings.routes, escape),
-            order: settings.delivery.order,
+            order,
             filter: Filter::new(settings.devices),
             rates: Rates::new(settings.delivery, Instant::now()),
             described: Described::default(),
@@ -150,7 +153,7 @@ impl<S: Source> Desk<S> {
         if seq >= end {
             return Next::End;
         }
-        if !self.window.wants(lane, seq) {
+        if !self.window.wants(lane, seq) || self.window.skips(lane, seq) {
             return Next::Pass;
         }
         if !self.filter.admits(record) {
@@ -196,6 +199,9 @@ impl<S: Source> Desk<S> {
         self.described.proved();
         let schema = &scan.schema;
         if self.described.has(&schema.device, schema.map) {
+            return None;
+        }
+        if !self.window.takes_copies() {
             return None;
         }
         let current = self.catalogue.borrow().of(&schema.device).cloned();
@@ -290,6 +296,15 @@ impl<S: Source> Desk<S> {
         }
     }
 
+    /// The connection broke.
+    pub(super) fn broken(&mut self, error: &UpstreamError) {
+        if !error.is_a_close() {
+            self.window.fell_silent();
+        } else if let Some(seq) = self.window.broken(&error.to_string()) {
+            warn!(upstream = %self.name, seq, "the broker closes the connection over this record, passed over for now");
+        }
+    }
+
     /// A dead letter.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         let Refusal {
@@ -344,6 +359,17 @@ impl<S: Source> Desk<S> {
             self.now = (moment, self.clock.now());
         }
         (moment, self.now.1)
+    }
+}
+
+/// How many returns make a dead letter.
+fn most_returns(upstream: &UpstreamSettings) -> Option<u32> {
+    match upstream {
+        UpstreamSettings::Amqp(AmqpSettings {
+            unroutable: Unroutable::DeadLetter(most),
+            ..
+        }) => Some(*most),
+        UpstreamSettings::Amqp(_) | UpstreamSettings::Mqtt(_) => None,
     }
 }
 

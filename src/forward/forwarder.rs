@@ -14,7 +14,7 @@ use super::status::{ForwarderStatus, Link};
 use crate::reading::{Catalogue, Clock, Outlet};
 use crate::support::backoff::Backoff;
 use crate::upstream::Connection;
-use crate::upstream::error::{UpstreamError, Verdict};
+use crate::upstream::error::Verdict;
 use crate::upstream::settings::UpstreamSettings;
 
 /// Forwards the records of a store to one broker.
@@ -121,12 +121,11 @@ impl<S: Source> ForwarderTask<S> {
                 connection.close().await;
                 self.give_up(reason, true)
             }
-            SessionEnd::Broken(error) => self.broken(&error),
+            SessionEnd::Broken(error) => {
+                self.desk.broken(&error);
+                self.give_up(error.to_string(), error.verdict() == Verdict::Stop)
+            }
         }
-    }
-
-    fn broken(&mut self, error: &UpstreamError) -> State {
-        self.give_up(error.to_string(), error.verdict() == Verdict::Stop)
     }
 
     fn give_up(&mut self, reason: String, stop: bool) -> State {

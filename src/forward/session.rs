@@ -147,6 +147,9 @@ impl<'a, S: Source> Session<'a, S> {
         let Some(feed) = self.feeds.first().filter(|feed| feed.rest.is_none()) else {
             return Ok(());
         };
+        if !self.desk.window.takes_copies() {
+            self.greetings.clear();
+        }
         while self.desk.window.has_room(feed.lane)
             && let Some(greeting) = self.greetings.pop_front()
         {

@@ -8,16 +8,20 @@
 //! nothing of it is out ([`Window::leave`]); the backlog lane takes them up, as it ends where the live lane's oldest
 //! unconfirmed record stands. So neither ever holds a record of the other, and each is in order by itself.
 
+mod answers;
 mod parcel;
+mod returns;
+mod suspects;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 pub(super) use self::parcel::{Letter, Outcome, Parcel, Refusal};
+use self::returns::Returns;
+use self::suspects::Suspects;
 
 use super::settings::Order;
 use crate::reading::RangeSet;
-use crate::upstream::message::Answer;
 
 /// How far answers may overtake each other, in windows: behind a message that is not answered while others are, no
 /// more than this is remembered.
@@ -49,6 +53,8 @@ pub(super) struct Window {
     describing: usize,
     aside: Vec<(Lane, Refusal)>,
     condemned: Vec<Refusal>,
+    suspects: Suspects,
+    returns: Returns,
 }
 
 /// Where a lane is.
@@ -71,10 +77,12 @@ struct Out {
 }
 
 impl Window {
-    /// Nothing is out; `inflight` is the most that may be. `cursor` is what earlier connections confirmed.
-    pub(super) fn new(inflight: u16, order: Order, cursor: RangeSet) -> Self {
+    /// Nothing is out; `inflight` is the most that may be. `cursor` is what earlier connections confirmed. A record that
+    /// came back `returns` times is refused; `None`: it is sent again for ever.
+    pub(super) fn new(inflight: u16, order: Order, returns: Option<u32>, cursor: RangeSet) -> Self {
+        let inflight = usize::from(inflight.max(1));
         let mut window = Self {
-            inflight: usize::from(inflight.max(1)),
+            inflight,
             cursor,
             live: (order == Order::LiveFirst).then(Track::default),
             backlog: Track::default(),
@@ -84,6 +92,8 @@ impl Window {
             describing: 0,
             aside: Vec::new(),
             condemned: Vec::new(),
+            suspects: Suspects::default(),
+            returns: Returns::new(returns, inflight.saturating_mul(SPAN)),
         };
         window.begin(0);
         window
@@ -104,6 +114,23 @@ impl Window {
         };
         self.live = self.live.map(|_| at(start));
         self.backlog = at(self.oldest_unconfirmed());
+    }
+
+    /// The broker closed the connection, for this reason. The answer: a record that is passed over from now on, as the
+    /// connection was closed over it again and again.
+    pub(super) fn broken(&mut self, reason: &str) -> Option<u64> {
+        let waiting = self.out.iter().filter(|out| !out.answered);
+        let waiting = waiting.map(|out| out.parcel.letter().cloned());
+        // Some brokers answer that a record is not allowed, and then close over it.
+        let aside = self.aside.iter();
+        let aside = aside.map(|(_, refusal)| Some(refusal.letter.clone()));
+        let out: Vec<_> = waiting.chain(aside).collect();
+        self.suspects.broke(&out, reason)
+    }
+
+    /// The connection ended because the broker fell silent.
+    pub(super) fn fell_silent(&mut self) {
+        self.suspects.fell_silent();
     }
 
     /// The lanes there are, the first to be served first.
@@ -139,9 +166,13 @@ impl Window {
             (Lane::Backlog, Some(_)) => self.inflight.div_ceil(2),
             _ => self.inflight,
         };
+        let inflight = match self.suspects.is_careful() {
+            true => 1,
+            false => self.inflight,
+        };
         !track.halted
             && track.waiting < share
-            && self.waiting < self.inflight
+            && self.waiting < inflight
             && self.out.len() < self.inflight.saturating_mul(SPAN)
             && self.aside.len() < self.inflight.max(Self::PROBE)
     }
@@ -152,6 +183,11 @@ impl Window {
     /// Whether descriptions are out: scans wait for their answers.
     pub(super) fn is_describing(&self) -> bool {
         self.describing > 0
+    }
+
+    /// Whether copies of descriptions may go: the broker has not closed the connection over them again and again.
+    pub(super) fn takes_copies(&self) -> bool {
+        self.suspects.takes_copies()
     }
 
     /// Whether the record, the next one that the lane has read, is still to be sent.
@@ -165,6 +201,16 @@ impl Window {
         self.cursor.insert(first, last);
         let track = self.track_mut(lane);
         track.next = track.next.max(last.saturating_add(1));
+    }
+
+    /// Whether the record, the next one of the lane, is passed over for now; then the lane goes on behind it.
+    pub(super) fn skips(&mut self, lane: Lane, seq: u64) -> bool {
+        let skipped = self.suspects.holds(seq);
+        if skipped {
+            let track = self.track_mut(lane);
+            track.next = track.next.max(seq.saturating_add(1));
+        }
+        skipped
     }
 
     /// The live lane leaves this record, its next one, to the backlog lane; it goes on behind it, or one window before
@@ -196,57 +242,6 @@ impl Window {
             answered: false,
         });
         token
-    }
-
-    /// Takes the answer to what went out under `token`.
-    pub(super) fn answer(&mut self, token: u64, answer: Answer) -> Outcome {
-        let Some((lane, parcel)) = self.settle(token) else {
-            return Outcome::Nothing;
-        };
-        let Some(letter) = parcel.into_letter() else {
-            let Answer::Retry(reason) = answer else {
-                return Outcome::Nothing;
-            };
-            self.track_mut(lane).halted = true;
-            return Outcome::CopyHalted(reason);
-        };
-        let seq = letter.seq;
-        match answer {
-            Answer::Confirmed => {
-                self.cursor.insert(seq, seq);
-                self.judge(&letter.key);
-                Outcome::Confirmed(seq)
-            }
-            Answer::Sent => {
-                self.cursor.insert(seq, seq);
-                Outcome::Sent(seq)
-            }
-            Answer::Refused(reason) => {
-                self.cursor.insert(seq, seq);
-                Outcome::Refused(Refusal { letter, reason })
-            }
-            Answer::Stop(reason) => {
-                self.aside.push((lane, Refusal { letter, reason }));
-                Outcome::Aside
-            }
-            Answer::Retry(reason) => {
-                self.track_mut(lane).halted = true;
-                Outcome::Halted(reason)
-            }
-        }
-    }
-
-    /// The records that were not allowed while another topic was: only they are meant. The cursor has moved over them.
-    pub(super) fn condemned(&mut self) -> Vec<Refusal> {
-        std::mem::take(&mut self.condemned)
-    }
-
-    /// Why nothing of ours is allowed: all is answered, some was not allowed, nothing was taken since, and nothing else is
-    /// at hand to try (`exhausted`) or enough was tried.
-    pub(super) fn stopped(&self, exhausted: bool) -> Option<&str> {
-        let tried = exhausted || self.aside.len() >= self.inflight.max(Self::PROBE);
-        let (_, last) = self.aside.last()?;
-        (tried && self.waiting == 0).then_some(&last.reason)
     }
 
     /// Whether a lane waits for [`Self::rewind`].
@@ -299,38 +294,6 @@ impl Window {
     fn live_start(&self, head: u64) -> u64 {
         let tail = head.saturating_add(1).saturating_sub(self.inflight as u64);
         self.cursor.first_missing(tail.max(1))
-    }
-
-    /// A message to `key` was taken. What was not allowed to another topic is so for good; what was not allowed to this
-    /// one is by now, and is repeated.
-    fn judge(&mut self, key: &str) {
-        for (lane, refusal) in std::mem::take(&mut self.aside) {
-            if *refusal.letter.key == *key {
-                self.track_mut(lane).halted = true;
-            } else {
-                let seq = refusal.letter.seq;
-                self.cursor.insert(seq, seq);
-                self.condemned.push(refusal);
-            }
-        }
-    }
-
-    /// Ticks a token off: its lane and what it carries, where it is out.
-    fn settle(&mut self, token: u64) -> Option<(Lane, Parcel)> {
-        let index = usize::try_from(token.checked_sub(self.first)?).ok()?;
-        let out = self.out.get_mut(index).filter(|out| !out.answered)?;
-        out.answered = true;
-        let (lane, parcel) = (out.lane, std::mem::replace(&mut out.parcel, Parcel::Copy));
-        let track = self.track_mut(lane);
-        track.waiting = track.waiting.saturating_sub(1);
-        self.waiting = self.waiting.saturating_sub(1);
-        let describing = usize::from(parcel.describes());
-        self.describing = self.describing.saturating_sub(describing);
-        while self.out.front().is_some_and(|out| out.answered) {
-            self.out.pop_front();
-            self.first = self.first.saturating_add(1);
-        }
-        Some((lane, parcel))
     }
 
     fn track(&self, lane: Lane) -> &Track {

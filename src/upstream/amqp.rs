@@ -7,10 +7,11 @@ mod confirms;
 pub(super) mod consume;
 mod failure;
 mod link;
+mod outbox;
 mod publish;
 mod topology;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -29,10 +30,11 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use self::confirms::{Confirms, Decided, Fate, Outcome, Returned};
 use self::failure::failure;
 use self::link::Cut;
+use self::outbox::Outbox;
 use self::publish::Publish;
 use super::error::UpstreamError;
 use super::message::{Answer, Assurance, Incoming, Message};
-use super::settings::{AmqpSettings, Endpoint, Login, Unroutable};
+use super::settings::{AmqpSettings, Endpoint, Login};
 
 /// Name resolution, TCP, TLS, the broker's consent and declarations together; slow links need several round trips.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,21 +45,22 @@ const FRAME_MAX: u32 = 16 * 1024;
 
 /// A confirm still out.
 type Confirm = Pin<Box<dyn Future<Output = Result<Outcome, UpstreamError>> + Send>>;
+/// A channel being opened.
+type Opening = Pin<Box<dyn Future<Output = Result<Channel, UpstreamError>> + Send>>;
 
 /// A connection to an AMQP broker.
 pub struct Connection {
     /// First, so that it is dropped first: from then on nothing of the library waits for the broker.
     _cut: Cut,
-    library: lapin::Connection,
+    library: Arc<lapin::Connection>,
     channel: Channel,
+    /// In place of one that the broker closed over a message.
+    opening: Option<Opening>,
+    outbox: Outbox,
     events: Pin<Box<dyn Stream<Item = Event> + Send>>,
     confirms: Confirms<Confirm, UpstreamError>,
     /// Answers that did not take the broker.
     answers: VecDeque<(u64, Answer)>,
-    unroutable: Unroutable,
-    /// How often messages of these ids came back in a row; at most as many as may be out.
-    returns: HashMap<Arc<str>, u32>,
-    inflight: usize,
     blocked: bool,
     /// Answers are awaited since then, at the earliest.
     awaited_since: Instant,
@@ -100,14 +103,13 @@ impl Connection {
         let now = Instant::now();
         Ok(Self {
             _cut: cut,
-            library,
+            library: Arc::new(library),
             channel,
+            opening: None,
+            outbox: Outbox::default(),
             events,
             confirms: Confirms::new(),
             answers: VecDeque::new(),
-            unroutable: settings.unroutable,
-            returns: HashMap::new(),
-            inflight: settings.inflight.into(),
             blocked: false,
             awaited_since: now,
             ack_timeout: settings.ack_timeout,
@@ -115,39 +117,13 @@ impl Connection {
         })
     }
 
-    /// Takes a message to send, and hands it to the library at once.
+    /// Takes a message to send, and hands it to the library as soon as the channel takes it.
     ///
     /// # Errors
     /// None; what breaks the connection is told by [`Self::next`].
     pub fn submit(&mut self, message: Message) -> Result<(), UpstreamError> {
-        let Publish {
-            id,
-            exchange,
-            routing_key,
-            properties,
-        } = match Publish::new(&message) {
-            Ok(publish) => publish,
-            Err(reason) => {
-                self.answers
-                    .push_back((message.token, Answer::Refused(reason)));
-                return Ok(());
-            }
-        };
-        let channel = self.channel.clone();
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let confirm = async move {
-            let payload = &message.payload;
-            let published =
-                channel.basic_publish(exchange, routing_key, options, payload, properties);
-            let confirm = published.await.map_err(|error| failure(&error))?;
-            outcome(confirm.await.map_err(|error| failure(&error))?)
-        };
-        let now = Instant::now();
-        self.confirms
-            .push(message.token, &id, Box::pin(confirm), now);
+        self.outbox.push(message);
+        self.release();
         Ok(())
     }
 
@@ -177,17 +153,30 @@ impl Connection {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Incoming, UpstreamError>> {
-        if let Some((token, answer)) = self.answers.pop_front() {
-            return Poll::Ready(Ok(Incoming::Answer(token, answer)));
-        }
-        // Confirms first: what arrived before the connection broke still counts.
-        match self.confirms.poll(context) {
-            Poll::Ready(Ok(Decided { token, id, fate })) => {
-                let answer = self.answer(id, fate);
+        loop {
+            if let Some((token, answer)) = self.answers.pop_front() {
                 return Poll::Ready(Ok(Incoming::Answer(token, answer)));
             }
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => {}
+            if let Some(opening) = &mut self.opening
+                && let Poll::Ready(channel) = opening.as_mut().poll(context)
+            {
+                self.opening = None;
+                self.channel = match channel {
+                    Ok(channel) => channel,
+                    Err(error) => return Poll::Ready(Err(error)),
+                };
+                self.release();
+            }
+            // Confirms first: what arrived before the connection broke still counts.
+            match self.confirms.poll(context) {
+                Poll::Ready(Ok(decided)) => {
+                    self.decided(decided);
+                    self.outbox.answered();
+                    self.release();
+                }
+                Poll::Ready(Err(error)) => self.closed(error)?,
+                Poll::Pending => break,
+            }
         }
         while let Poll::Ready(event) = self.events.as_mut().poll_next(context) {
             if let Some(incoming) = self.note(event) {
@@ -201,6 +190,87 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Publishes what may go.
+    fn release(&mut self) {
+        while self.opening.is_none()
+            && let Some(message) = self.outbox.next(self.confirms.len())
+        {
+            self.publish(message);
+        }
+    }
+
+    fn publish(&mut self, message: Message) {
+        let Publish {
+            id,
+            exchange,
+            routing_key,
+            properties,
+        } = match Publish::new(&message) {
+            Ok(publish) => publish,
+            Err(reason) => {
+                self.answers
+                    .push_back((message.token, Answer::Refused(reason)));
+                self.outbox.answered();
+                return;
+            }
+        };
+        let channel = self.channel.clone();
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let confirm = async move {
+            let payload = &message.payload;
+            let published =
+                channel.basic_publish(exchange, routing_key, options, payload, properties);
+            let confirm = published.await.map_err(|error| failure(&error))?;
+            outcome(confirm.await.map_err(|error| failure(&error))?)
+        };
+        let now = Instant::now();
+        self.confirms
+            .push(message.token, &id, Box::pin(confirm), now);
+    }
+
+    fn decided(&mut self, Decided { token, fate, .. }: Decided) {
+        let answer = match fate {
+            Fate::Confirmed => Answer::Confirmed,
+            Fate::Nacked => {
+                let reason = "the broker could not take it: a queue is full or has no majority";
+                Answer::Retry(reason.to_owned())
+            }
+            Fate::Unroutable(reason) => Answer::Returned(reason),
+        };
+        self.answers.push_back((token, answer));
+    }
+
+    /// The channel ended. Where the broker closed it over a message, a new one is opened.
+    fn closed(&mut self, error: UpstreamError) -> Result<(), UpstreamError> {
+        let (UpstreamError::NotAuthorised(reason) | UpstreamError::Refused(reason)) = &error else {
+            return Err(error);
+        };
+        let (decided, unknown) = self.confirms.drain();
+        decided
+            .into_iter()
+            .for_each(|decided| self.decided(decided));
+        self.outbox.closed(unknown.len());
+        let alone = unknown.len() == 1;
+        for token in unknown {
+            let answer = match &error {
+                UpstreamError::NotAuthorised(reason) if alone => Answer::Stop(reason.clone()),
+                _ if alone => Answer::Refused(reason.clone()),
+                _ => Answer::Retry(format!("{reason}: which message is meant is found out")),
+            };
+            self.answers.push_back((token, answer));
+        }
+        let (library, limit) = (Arc::clone(&self.library), self.ack_timeout);
+        self.opening = Some(Box::pin(async move {
+            let opened = timeout(limit, publisher(&library)).await;
+            let opened = opened.map_err(|_| UpstreamError::Timeout("opening a channel", limit))?;
+            opened.map_err(|error| failure(&error))
+        }));
+        Ok(())
+    }
+
     fn note(&mut self, event: Option<Event>) -> Option<Result<Incoming, UpstreamError>> {
         match event {
             Some(Event::ConnectionBlocked(reason)) => {
@@ -212,38 +282,14 @@ impl Connection {
                 self.awaited_since = Instant::now();
                 Some(Ok(Incoming::Unblocked))
             }
-            Some(Event::Error(error)) => Some(Err(failure(&error))),
+            Some(Event::Error(error)) => match failure(&error) {
+                // Of a channel: its confirms tell.
+                UpstreamError::NotAuthorised(_) | UpstreamError::Refused(_) => None,
+                error => Some(Err(error)),
+            },
             None => Some(Err(UpstreamError::Connection("it ended".to_owned()))),
             Some(_) => None,
         }
-    }
-
-    fn answer(&mut self, id: Arc<str>, fate: Fate) -> Answer {
-        let reason = match fate {
-            Fate::Confirmed => {
-                self.returns.remove(&id);
-                return Answer::Confirmed;
-            }
-            Fate::Nacked => {
-                let reason = "the broker could not take it: a queue is full or has no majority";
-                return Answer::Retry(reason.to_owned());
-            }
-            Fate::Unroutable(reason) => reason,
-        };
-        let Unroutable::DeadLetter(most) = self.unroutable else {
-            return Answer::Retry(reason);
-        };
-        if self.returns.len() >= self.inflight && !self.returns.contains_key(&id) {
-            // Of messages that were never sent again; those that are will count from one.
-            self.returns.clear();
-        }
-        let count = self.returns.entry(Arc::clone(&id)).or_default();
-        *count += 1;
-        if *count < most {
-            return Answer::Retry(reason);
-        }
-        self.returns.remove(&id);
-        Answer::Refused(format!("{reason}; it came back {most} times"))
     }
 
     /// Whether the oldest message has waited for too long. While the broker is blocked no time runs.

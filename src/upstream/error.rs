@@ -15,6 +15,9 @@ pub enum UpstreamError {
     /// The name or address could not be reached, or the connection broke.
     #[error("{0}")]
     Connection(String),
+    /// The broker gives no sign of life.
+    #[error("{0}")]
+    Silent(String),
     /// An answer did not come within its time.
     #[error("no answer within {1:?}: {0}")]
     Timeout(&'static str, std::time::Duration),
@@ -30,6 +33,9 @@ pub enum UpstreamError {
     /// The broker takes no connection with these settings (protocol version, client id, quality of service).
     #[error("rejected by the broker: {0}")]
     Rejected(String),
+    /// The broker ended the channel or connection over a message that it does not take.
+    #[error("refused by the broker: {0}")]
+    Refused(String),
     /// The broker broke the protocol, or closed with this reason.
     #[error("closed by the broker: {0}")]
     Closed(String),
@@ -42,5 +48,13 @@ impl UpstreamError {
             Self::NotAuthorised(_) | Self::Rejected(_) => Verdict::Stop,
             _ => Verdict::Reconnect,
         }
+    }
+
+    /// Whether the other side ended the connection, so that a message may be the cause; not, where it fell silent.
+    pub fn is_a_close(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection(_) | Self::Closed(_) | Self::Refused(_) | Self::NotAuthorised(_)
+        )
     }
 }

@@ -56,6 +56,9 @@ pub enum Answer {
     Sent,
     /// Not taken now, for this reason: to be sent again.
     Retry(String),
+    /// Taken by the broker, but nobody there wants it, for this reason: to be sent again, a bounded number of times where
+    /// the settings say so.
+    Returned(String),
     /// Never to be taken, for this reason: a dead letter.
     Refused(String),
     /// Nothing of ours is taken until somebody changes something.

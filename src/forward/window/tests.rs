@@ -1,11 +1,13 @@
+mod blame;
 mod model;
 
 use super::*;
+use crate::upstream::message::Answer;
 
 const ALL: Lane = Lane::Backlog;
 
 fn window(inflight: u16) -> Window {
-    Window::new(inflight, Order::OldestFirst, RangeSet::new())
+    Window::new(inflight, Order::OldestFirst, None, RangeSet::new())
 }
 
 /// Of three topics in turn.
@@ -32,7 +34,7 @@ fn stop() -> Answer {
 
 #[test]
 fn live_records_find_half_of_the_window_free() {
-    let mut window = Window::new(4, Order::LiveFirst, RangeSet::new());
+    let mut window = Window::new(4, Order::LiveFirst, None, RangeSet::new());
     window.begin(100);
     assert_eq!(window.next(Lane::Live), 97);
     assert_eq!(
@@ -53,7 +55,7 @@ fn live_records_find_half_of_the_window_free() {
 
 #[test]
 fn what_the_live_lane_leaves_the_backlog_lane_brings() {
-    let mut window = Window::new(4, Order::LiveFirst, RangeSet::new());
+    let mut window = Window::new(4, Order::LiveFirst, None, RangeSet::new());
     window.begin(10);
     let token = window.submit(Lane::Live, letter(7), Instant::now());
     assert_eq!(window.leave(8, 100), None, "the seventh may yet come back");

@@ -101,6 +101,36 @@ where
         self.look(last, &mut Context::from_waker(Waker::noop()));
     }
 
+    /// How many are not decided.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The channel is closed, and so it is certain which had been confirmed before: the others' tokens are the second part.
+    pub(super) fn drain(&mut self) -> (Vec<Decided>, Vec<u64>) {
+        let (mut decided, mut unknown) = (Vec::new(), Vec::new());
+        for Slot {
+            token, id, state, ..
+        } in std::mem::take(&mut self.slots)
+        {
+            let fate = match state {
+                State::Waiting(_) | State::Failed(_) => None,
+                State::Nacked => Some(Fate::Nacked),
+                State::Acked | State::Open => Some(match self.returned.remove(&token) {
+                    Some(reason) => Fate::Unroutable(reason),
+                    None => Fate::Confirmed,
+                }),
+            };
+            match fate {
+                Some(fate) => decided.push(Decided { token, id, fate }),
+                None => unknown.push(token),
+            }
+        }
+        self.tokens.clear();
+        self.returned.clear();
+        (decided, unknown)
+    }
+
     /// Since when the oldest has been waiting.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.slots.front().map(|slot| slot.since)

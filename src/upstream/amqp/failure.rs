@@ -15,6 +15,9 @@ pub(super) fn failure(error: &lapin::Error) -> UpstreamError {
                 AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
                     UpstreamError::NotAuthorised(reason)
                 }
+                AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
+                    UpstreamError::Refused(reason)
+                }
                 AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => UpstreamError::Rejected(reason),
                 AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => UpstreamError::Closed(format!(
                     "{reason}: create it at the broker, or have it declared (declare = {{ … }})"
@@ -26,7 +29,7 @@ pub(super) fn failure(error: &lapin::Error) -> UpstreamError {
             tls_error(error).unwrap_or_else(|| UpstreamError::Connection(error.to_string()))
         }
         ErrorKind::MissingHeartbeatError => {
-            UpstreamError::Connection("no sign of life from the broker (heartbeat)".to_owned())
+            UpstreamError::Silent("no sign of life from the broker (heartbeat)".to_owned())
         }
         _ => UpstreamError::Connection(error.to_string()),
     }

@@ -81,11 +81,12 @@ async fn declare_queue(channel: &Channel, queue: &DeclareQueue) -> Result<(), Up
 
 fn explain(what: &str, name: &str, error: &lapin::Error) -> UpstreamError {
     match (error.kind(), failure(error)) {
-        (ErrorKind::ProtocolError(_), UpstreamError::Closed(reason)) => {
-            UpstreamError::Rejected(format!(
-                "declaring the {what} {name:?}: {reason}: declare it as it is at the broker, or leave it out"
-            ))
-        }
+        (
+            ErrorKind::ProtocolError(_),
+            UpstreamError::Closed(reason) | UpstreamError::Refused(reason),
+        ) => UpstreamError::Rejected(format!(
+            "declaring the {what} {name:?}: {reason}: declare it as it is at the broker, or leave it out"
+        )),
         (_, error) => error,
     }
 }

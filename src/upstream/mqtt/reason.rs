@@ -88,7 +88,7 @@ pub(super) fn broken_v5(error: StateError) -> UpstreamError {
         } => UpstreamError::Closed(format!("{reason_code:?}: {text}")),
         StateError::ConnFail { reason } => refused_v5(reason),
         StateError::AwaitPingResp => {
-            UpstreamError::Connection("no answer to a sign of life".to_owned())
+            UpstreamError::Silent("no answer to a sign of life".to_owned())
         }
         error => UpstreamError::Connection(error.to_string()),
     }
@@ -104,7 +104,7 @@ mod tests {
         let kind = |reason| match answer(reason, None) {
             Answer::Confirmed => "confirmed",
             Answer::Sent => "sent",
-            Answer::Retry(_) => "retry",
+            Answer::Retry(_) | Answer::Returned(_) => "retry",
             Answer::Refused(_) => "refused",
             Answer::Stop(_) => "stop",
         };

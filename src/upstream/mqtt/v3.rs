@@ -132,7 +132,7 @@ pub(super) fn broken(error: ConnectionError) -> UpstreamError {
             UpstreamError::Closed(format!("{packet:?} in place of CONNACK"))
         }
         ConnectionError::MqttState(StateError::AwaitPingResp) => {
-            UpstreamError::Connection("no answer to a sign of life".to_owned())
+            UpstreamError::Silent("no answer to a sign of life".to_owned())
         }
         error => UpstreamError::Connection(error.to_string()),
     }

@@ -22,6 +22,8 @@ pub enum Reply {
     Never,
     /// Close the connection.
     Close,
+    /// Acknowledge it with this reason, and close the connection.
+    AckAndClose(PubAckReason),
 }
 
 type Script = Box<dyn FnMut(&str) -> Reply + Send>;
@@ -119,7 +121,7 @@ impl Server {
                     Reply::Never => {}
                     Reply::Later => late.push(pkid),
                     Reply::Close => return false,
-                    Reply::Ack(reason) => {
+                    Reply::Ack(reason) | Reply::AckAndClose(reason) => {
                         let ack = |pkid, reason| {
                             Packet::PubAck(PubAck {
                                 pkid,
@@ -131,6 +133,7 @@ impl Server {
                         for pkid in late.drain(..) {
                             write(ack(pkid, PubAckReason::Success));
                         }
+                        return matches!(reply, Reply::Ack(_));
                     }
                 }
             }

@@ -57,7 +57,7 @@ struct Model {
 impl Model {
     fn new(inflight: u16, order: Order) -> Self {
         let mut model = Self {
-            window: Window::new(inflight, order, RangeSet::new()),
+            window: Window::new(inflight, order, None, RangeSet::new()),
             inflight: inflight.into(),
             head: 30,
             out: BTreeMap::new(),

@@ -1,0 +1,129 @@
+//! What answers do to the window.
+
+use super::{Lane, Outcome, Parcel, Refusal, Window};
+use crate::upstream::message::Answer;
+
+impl Window {
+    /// Takes the answer to what went out under `token`.
+    pub(in crate::forward) fn answer(&mut self, token: u64, answer: Answer) -> Outcome {
+        let Some((lane, parcel)) = self.settle(token) else {
+            return Outcome::Nothing;
+        };
+        let answer = self.weigh(&parcel, answer);
+        let Some(letter) = parcel.into_letter() else {
+            if answer == Answer::Confirmed {
+                self.suspects.copy_taken();
+            }
+            let Answer::Retry(reason) = answer else {
+                return Outcome::Nothing;
+            };
+            self.track_mut(lane).halted = true;
+            return Outcome::CopyHalted(reason);
+        };
+        let seq = letter.seq;
+        match answer {
+            Answer::Confirmed => {
+                self.done(seq);
+                self.judge(&letter.key);
+                let (condemned, again) = self.suspects.taken(seq);
+                condemned
+                    .into_iter()
+                    .for_each(|refusal| self.condemn(refusal));
+                if again {
+                    self.lanes()
+                        .for_each(|lane| self.track_mut(lane).halted = true);
+                }
+                Outcome::Confirmed(seq)
+            }
+            Answer::Sent => {
+                self.done(seq);
+                Outcome::Sent(seq)
+            }
+            Answer::Refused(reason) => {
+                self.done(seq);
+                Outcome::Refused(Refusal { letter, reason })
+            }
+            Answer::Retry(reason) | Answer::Returned(reason) => {
+                self.track_mut(lane).halted = true;
+                Outcome::Halted(reason)
+            }
+            Answer::Stop(reason) => {
+                self.aside.push((lane, Refusal { letter, reason }));
+                Outcome::Aside
+            }
+        }
+    }
+
+    /// What a return means: to be sent again, or, after enough of them, never.
+    fn weigh(&mut self, parcel: &Parcel, answer: Answer) -> Answer {
+        let Answer::Returned(reason) = answer else {
+            return answer;
+        };
+        let Some(letter) = parcel.letter() else {
+            // The record whose copy it is counts for itself.
+            return match self.returns.are_counted() {
+                true => Answer::Refused(reason),
+                false => Answer::Retry(reason),
+            };
+        };
+        match self.returns.came_back(letter.seq) {
+            Some(times) => Answer::Refused(format!("{reason}; it came back {times} times")),
+            None => Answer::Retry(reason),
+        }
+    }
+
+    /// The cursor moves over a record.
+    fn done(&mut self, seq: u64) {
+        self.cursor.insert(seq, seq);
+        self.returns.settled(seq);
+        self.suspects.settled(seq);
+    }
+
+    fn condemn(&mut self, refusal: Refusal) {
+        self.done(refusal.letter.seq);
+        self.condemned.push(refusal);
+    }
+
+    /// The records that were not taken while others were: only they are meant. The cursor has moved over them.
+    pub(in crate::forward) fn condemned(&mut self) -> Vec<Refusal> {
+        std::mem::take(&mut self.condemned)
+    }
+
+    /// Why nothing of ours is allowed: all is answered, some was not allowed, nothing was taken since, and nothing else is
+    /// at hand to try (`exhausted`) or enough was tried.
+    pub(in crate::forward) fn stopped(&self, exhausted: bool) -> Option<&str> {
+        let tried = exhausted || self.aside.len() >= self.inflight.max(Self::PROBE);
+        let (_, last) = self.aside.last()?;
+        (tried && self.waiting == 0).then_some(&last.reason)
+    }
+
+    /// A message to `key` was taken. What was not allowed to another topic is so for good; what was not allowed to this
+    /// one is by now, and is repeated.
+    fn judge(&mut self, key: &str) {
+        for (lane, refusal) in std::mem::take(&mut self.aside) {
+            if *refusal.letter.key == *key {
+                self.track_mut(lane).halted = true;
+            } else {
+                self.condemn(refusal);
+            }
+        }
+    }
+
+    /// Ticks a token off: its lane and what it carries, where it is out.
+    fn settle(&mut self, token: u64) -> Option<(Lane, Parcel)> {
+        let index = usize::try_from(token.checked_sub(self.first)?).ok()?;
+        let out = self.out.get_mut(index).filter(|out| !out.answered)?;
+        out.answered = true;
+        let (lane, parcel) = (out.lane, std::mem::replace(&mut out.parcel, Parcel::Copy));
+        let track = self.track_mut(lane);
+        track.waiting = track.waiting.saturating_sub(1);
+        self.waiting = self.waiting.saturating_sub(1);
+        let describing = usize::from(parcel.describes());
+        self.describing = self.describing.saturating_sub(describing);
+        while self.out.front().is_some_and(|out| out.answered) {
+            self.out.pop_front();
+            self.first = self.first.saturating_add(1);
+        }
+        Some((lane, parcel))
+    }
+}
