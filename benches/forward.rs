@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use forebay::payload::Codec;
+use forebay::payload::{Codec, Part};
 use forebay::reading::{Clock, ClockSource, Reading, Schema, SchemaPoint, SystemClock, Value};
 use forebay::upstream::settings::{Endpoint, MqttSettings, MqttVersion, Qos, UpstreamSettings};
 use harness::mosquitto::Mosquitto;
@@ -113,7 +113,7 @@ async fn encoded(store: &Memory) -> Vec<Bytes> {
     let mut codec = Codec::new(settings(upstream(1, 1)).payload, "hall-2");
     let messages: Vec<_> = records
         .iter()
-        .map(|record| codec.encode(record, false))
+        .map(|record| codec.encode(record, Part::WHOLE, false))
         .collect();
     let cost = start.end();
     println!(

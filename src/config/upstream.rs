@@ -9,15 +9,22 @@ mod url;
 
 pub use url::BrokerUrl;
 
+use std::time::Duration;
+
 use super::device::Labelled;
 use super::fields::Fields;
 use super::host::Host;
 use super::log::{Finding, Span};
 use crate::forward::Filter;
 use crate::forward::settings::{ForwarderSettings, Pace, Start};
-use crate::payload::settings::{CodecKind, PayloadSettings};
+use crate::payload::settings::{CodecKind, MessageKind, PayloadSettings};
 use crate::reading::Name;
 use crate::upstream::settings::{MqttSettings, UpstreamSettings};
+
+/// Brokers count in seconds.
+const LEAST_EXPIRY: Duration = Duration::from_secs(1);
+/// RabbitMQ takes up to 2^32 milliseconds.
+const MOST_EXPIRY: Duration = Duration::from_secs(30 * 86_400);
 
 /// What an upstream's tables are read against.
 pub(super) struct Site<'a> {
@@ -56,6 +63,7 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>, site: &Site<'_>) -> 
     let devices = read_devices(fields, site);
     let payload = read_payload(fields);
     let (delivery, historical_after) = delivery::read(fields);
+    let expiry = fields.duration("message_expiry", LEAST_EXPIRY..=MOST_EXPIRY);
     let start = fields.choice(
         "start",
         &[("newest", Start::Newest), ("oldest", Start::Oldest)],
@@ -65,12 +73,16 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>, site: &Site<'_>) -> 
         fields.finish();
         return None;
     };
+    let scans = match payload.message {
+        MessageKind::Scan => routes::Use::Scan,
+        MessageKind::Point => routes::Use::Point,
+    };
     let name_text = name.as_ref().map_or("upstream", Name::as_str);
     let parts = if kind {
-        mqtt::read(fields, name_text, site, &devices)
+        mqtt::read(fields, name_text, site, scans, &devices)
             .map(|(settings, routes)| (UpstreamSettings::Mqtt(settings), routes))
     } else {
-        amqp::read(fields, name_text, site, &devices)
+        amqp::read(fields, name_text, site, scans, &devices)
             .map(|(settings, routes)| (UpstreamSettings::Amqp(settings), routes))
     };
     fields.finish();
@@ -85,6 +97,7 @@ pub(super) fn read(fields: &Fields<'_>, name: Option<Name>, site: &Site<'_>) -> 
             devices,
             start: start.unwrap_or(Start::Newest),
             historical_after,
+            expiry,
             delivery,
             pace: Pace::default(),
         },
@@ -130,19 +143,11 @@ fn read_devices(fields: &Fields<'_>, site: &Site<'_>) -> Vec<String> {
 fn read_payload(fields: &Fields<'_>) -> PayloadSettings {
     let codec = fields.choice("payload", &[("json", CodecKind::Json)]);
     let integers = fields.choice("integers", &[("number", false), ("text", true)]);
-    if fields.text("message") == Some("point") {
-        let finding = Finding::error(
-            fields.at("message"),
-            "message = \"point\" is not supported yet",
-        );
-        fields
-            .log
-            .push(finding.mend("remove it: a message is a scan"));
-    } else {
-        fields.choice("message", &[("scan", ())]);
-    }
+    let messages = [("scan", MessageKind::Scan), ("point", MessageKind::Point)];
+    let message = fields.choice("message", &messages);
     PayloadSettings {
         codec: codec.unwrap_or(CodecKind::Json),
         integers_as_text: integers.unwrap_or(false),
+        message: message.unwrap_or_default(),
     }
 }

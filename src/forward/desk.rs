@@ -1,10 +1,10 @@
 //! What a forwarder keeps from one connection to the next: its place in the queue, its codec, its books.
 
 mod described;
+mod greeting;
 mod rates;
 mod telling;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::settings::{ForwarderSettings, Order};
 use super::source::Source;
 use super::status::{ForwarderStatus, Link};
 use super::window::{Lane, Letter, Parcel, Refusal, Window};
-use crate::payload::{Codec, Greeting};
+use crate::payload::{Codec, Part};
 use crate::reading::{Body, Catalogue, Clock, Name, Outlet, RangeSet, Record, Stamp};
 use crate::support::backoff::Backoff;
 use crate::upstream::error::UpstreamError;
@@ -29,6 +29,8 @@ use crate::upstream::settings::{AmqpSettings, Unroutable, UpstreamSettings};
 
 /// How old the time may be by which records are told historical: the system's answer costs a call each.
 const TICK: Duration = Duration::from_millis(20);
+/// MQTT has whole seconds, and zero would be no life at all.
+const LEAST_LIFE: Duration = Duration::from_secs(1);
 /// Pauses after retryable refusals of the same record.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MOST: Duration = Duration::from_secs(10);
@@ -48,6 +50,7 @@ pub(super) struct Desk<S: Source> {
     rates: Rates,
     described: Described,
     historical_after: Duration,
+    expiry: Option<Duration>,
     catalogue: watch::Receiver<Catalogue>,
     outlet: Arc<dyn Outlet>,
     clock: Clock,
@@ -76,7 +79,7 @@ pub(super) struct Counts {
 pub(super) enum Next {
     /// It goes out as this message.
     Send(Message),
-    /// This goes out before it.
+    /// This goes out before it, or before the rest of it.
     Before(Message),
     /// It is not to be sent, or not in this lane.
     Pass,
@@ -131,6 +134,7 @@ impl<S: Source> Desk<S> {
             rates: Rates::new(settings.delivery, Instant::now()),
             described: Described::default(),
             historical_after: settings.historical_after,
+            expiry: settings.expiry,
             name: settings.name,
             catalogue,
             outlet,
@@ -161,8 +165,12 @@ impl<S: Source> Desk<S> {
             return Next::Pass;
         }
         let (moment, now) = self.now();
+        let part = Part {
+            nth: self.window.parts_out(lane, seq).saturating_add(1),
+            of: self.codec.parts(record),
+        };
         let late = age(record.stamp, now) > self.historical_after;
-        if lane == Lane::Live && late {
+        if lane == Lane::Live && late && part.nth == 1 {
             return self.leave(seq);
         }
         if let Some(next) = self.describe(lane, record) {
@@ -176,7 +184,11 @@ impl<S: Source> Desk<S> {
         if due > moment {
             return Next::Until(due);
         }
-        Next::Send(self.message(lane, record, historical))
+        let message = self.message(lane, record, part, historical);
+        if part.nth < part.of {
+            return Next::Before(message);
+        }
+        Next::Send(message)
     }
 
     /// The numbers from the lane's next one up to the one before `seq` are not for this upstream, or do not exist.
@@ -185,35 +197,6 @@ impl<S: Source> Desk<S> {
         if next <= last {
             self.window.pass(lane, next, last);
             fresh.insert(next, last);
-        }
-    }
-
-    /// What must go before a scan: its device's description, unless it went already.
-    fn describe(&mut self, lane: Lane, record: &Record) -> Option<Next> {
-        let Body::Scan(scan) = &record.body else {
-            return None;
-        };
-        if self.window.is_describing() {
-            return Some(Next::Wait);
-        }
-        self.described.proved();
-        let schema = &scan.schema;
-        if self.described.has(&schema.device, schema.map) {
-            return None;
-        }
-        if !self.window.takes_copies() {
-            return None;
-        }
-        let current = self.catalogue.borrow().of(&schema.device).cloned();
-        match current.filter(|description| description.map == schema.map) {
-            Some(description) => {
-                let greeting = self.codec.copy(&description, self.now.1);
-                Some(Next::Before(self.greet(lane, &greeting)))
-            }
-            // It lies in the backlog, and so does the scan then.
-            None if lane == Lane::Live => Some(self.leave(record.seq)),
-            // It went before the scan in this lane, or is known to nobody any more.
-            None => None,
         }
     }
 
@@ -226,13 +209,15 @@ impl<S: Source> Desk<S> {
         }
     }
 
-    fn message(&mut self, lane: Lane, record: &Record, historical: bool) -> Message {
-        let payload = self.codec.encode(record, historical);
+    fn message(&mut self, lane: Lane, record: &Record, part: Part, historical: bool) -> Message {
+        let payload = self.codec.encode(record, part, historical);
         let catalogue = self.catalogue.borrow();
-        let address = self.router.address(record, &catalogue);
+        let point = self.codec.point(record, part);
+        let address = self.router.address(record, point, &catalogue);
         let size = payload.len() as u64;
         let letter = Letter {
             seq: record.seq,
+            part,
             size,
             key: Arc::clone(&address.key),
         };
@@ -245,55 +230,38 @@ impl<S: Source> Desk<S> {
             }
             Body::Scan(_) | Body::Event(_) => (Parcel::Record(letter), false),
         };
+        // A rate of records: its first message counts.
+        let counts = historical && part.nth == 1;
         self.rates
-            .take(historical, size + address.key.len() as u64, self.now.0);
+            .take(counts, size + address.key.len() as u64, self.now.0);
         Message {
             token: self.window.submit(lane, parcel, self.now.0),
             address,
             payload,
             retain,
             content_type: self.codec.content_type(),
+            expires_in: self.expires_in(record.stamp),
             properties: Some(Properties {
                 stream: record.stream,
                 seq: record.seq,
                 device_seq: record.device_seq,
+                part: (part.of > 1).then_some((part.nth, part.of)),
                 historical,
                 timestamp_ms: record.stamp.wall_ns.div_euclid(1_000_000),
             }),
         }
     }
 
+    /// What is left of a record's life at the broker: one that is older goes to those who are there.
+    fn expires_in(&self, stamp: Stamp) -> Option<Duration> {
+        let left = |expiry: Duration| expiry.saturating_sub(age(stamp, self.now.1));
+        self.expiry.map(left).map(|left| left.max(LEAST_LIFE))
+    }
+
     /// A new connection: nothing is out.
     pub(super) fn begin(&mut self) {
         self.window.begin(*self.head.borrow());
         self.described.failed();
-    }
-
-    /// The codec's greetings to a new connection.
-    pub(super) fn greetings(&mut self) -> VecDeque<Greeting> {
-        let (_, now) = self.now();
-        let catalogue = self.catalogue.borrow_and_update().clone();
-        let ours = catalogue
-            .iter()
-            .filter(|description| self.filter.admits_device(&description.device));
-        self.codec.open(&Catalogue::new(ours.cloned()), now).into()
-    }
-
-    /// A greeting as a message.
-    pub(super) fn greet(&mut self, lane: Lane, greeting: &Greeting) -> Message {
-        let (moment, _) = self.now();
-        let address = self.router.of_description(&greeting.description);
-        let size = greeting.payload.len() + address.key.len();
-        self.rates.take(false, size as u64, moment);
-        self.described.went(&greeting.description);
-        Message {
-            token: self.window.submit(lane, Parcel::Copy, moment),
-            address,
-            payload: greeting.payload.clone(),
-            retain: true,
-            content_type: self.codec.content_type(),
-            properties: None,
-        }
     }
 
     /// The connection broke.
@@ -324,11 +292,6 @@ impl<S: Source> Desk<S> {
             self.troubled = Some(self.window.oldest_unconfirmed());
         }
         self.last_error = Some(reason);
-    }
-
-    /// Descriptions that were out are to be sent again.
-    pub(super) fn undescribe(&mut self) {
-        self.described.failed();
     }
 
     /// How long to wait before a lane's oldest unconfirmed record is sent again.

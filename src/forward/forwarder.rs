@@ -11,6 +11,7 @@ use super::session::{Session, SessionEnd};
 use super::settings::{ForwarderSettings, Pace};
 use super::source::Source;
 use super::status::{ForwarderStatus, Link};
+use crate::payload::Status;
 use crate::reading::{Catalogue, Clock, Outlet};
 use crate::support::backoff::Backoff;
 use crate::upstream::Connection;
@@ -85,8 +86,9 @@ impl<S: Source> ForwarderTask<S> {
         let mut verdicts = Vec::new();
         let mut last = None;
         for endpoint in 0..endpoints(&self.upstream) {
+            let will = self.desk.say(Status::Lost);
             let opened = tokio::select! {
-                opened = Connection::open(&self.upstream, endpoint, None) => opened,
+                opened = Connection::open(&self.upstream, endpoint, will) => opened,
                 () = self.desk.cancel.cancelled() => return State::Ended,
             };
             match opened {

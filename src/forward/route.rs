@@ -23,8 +23,8 @@ pub struct Router {
     upstream: Name,
     escape: Escape,
     routes: Routes,
-    /// By the place of the schema in memory, which is its own as long as it is held here.
-    remembered: HashMap<usize, (Arc<Schema>, Address)>,
+    /// By the places of the schema and of the point's name in it in memory, which are theirs as long as it is held here.
+    remembered: HashMap<(usize, usize), (Arc<Schema>, Address)>,
 }
 
 impl Router {
@@ -39,10 +39,16 @@ impl Router {
         }
     }
 
-    /// Where a record goes. Events know only their device's name: line and labels are those of the catalogue.
-    pub fn address(&mut self, record: &Record, catalogue: &Catalogue) -> Address {
+    /// Where a record goes, or the message that carries only its `point`. Events know only their device's name: line and
+    /// labels are those of the catalogue.
+    pub fn address(
+        &mut self,
+        record: &Record,
+        point: Option<&Name>,
+        catalogue: &Catalogue,
+    ) -> Address {
         match &record.body {
-            Body::Scan(scan) => self.of_schema(&scan.schema),
+            Body::Scan(scan) => self.of_schema(&scan.schema, point),
             Body::Description(description) => self.of_description(description),
             Body::Event(event) => {
                 let device = event.device.as_ref();
@@ -69,8 +75,15 @@ impl Router {
         self.resolve(&self.routes.describe, &facts)
     }
 
-    fn of_schema(&mut self, schema: &Arc<Schema>) -> Address {
-        let place = Arc::as_ptr(schema).addr();
+    /// Where the state of the gateway goes, where that is told.
+    pub fn of_status(&self) -> Option<Address> {
+        let status = self.routes.status.as_ref()?;
+        Some(self.resolve(status, &self.facts()))
+    }
+
+    fn of_schema(&mut self, schema: &Arc<Schema>, point: Option<&Name>) -> Address {
+        let name = point.map_or(0, |point| std::ptr::from_ref(point).addr());
+        let place = (Arc::as_ptr(schema).addr(), name);
         if let Some((_, address)) = self.remembered.get(&place) {
             return address.clone();
         }
@@ -78,6 +91,7 @@ impl Router {
             line: Some(&schema.line),
             device: Some(&schema.device),
             scan: Some(&schema.scan),
+            point,
             labels: &schema.labels,
             ..self.facts()
         };
@@ -97,6 +111,7 @@ impl Router {
             line: None,
             device: None,
             scan: None,
+            point: None,
             labels: &[],
         }
     }
@@ -125,6 +140,7 @@ mod tests {
             scan: template("p/{gateway}/{label.area|none}/{line}/{device}/{scan}"),
             event: template("p/{gateway}/event/{device}/{label.area|none}"),
             describe: template("p/{device}/describe"),
+            status: Some(template("p/{gateway}/status")),
         };
         Router::new("hall/2.x", &name("cloud"), routes, escape)
     }
@@ -164,13 +180,13 @@ mod tests {
         let catalogue = Catalogue::default();
         let labelled = scan(Some("a+b/c#d"));
         for _ in 0..2 {
-            let address = router.address(&labelled, &catalogue);
+            let address = router.address(&labelled, None, &catalogue);
             assert_eq!(
                 &*address.key,
                 "p/hall%2F2.x/a%2Bb%2Fc%23d/meters/meter-3/slow"
             );
             assert_eq!(&*address.exchange, "ex-cloud");
-            let address = router.address(&scan(None), &catalogue);
+            let address = router.address(&scan(None), None, &catalogue);
             assert_eq!(&*address.key, "p/hall%2F2.x/none/meters/meter-3/slow");
         }
     }
@@ -188,15 +204,16 @@ mod tests {
         let catalogue = Catalogue::new([Arc::new(description.clone())]);
         let mut router = router(Escape::Amqp);
         let event = Event::device(EventName::DeviceOffline, name("meter-3"));
-        let address = router.address(&record(Body::Event(event)), &catalogue);
+        let address = router.address(&record(Body::Event(event)), None, &catalogue);
         assert_eq!(&*address.key, "p/hall/2%2Ex/event/meter-3/press%2E1");
         let event = Event::gateway(EventName::GatewayStarted);
-        let address = router.address(&record(Body::Event(event)), &catalogue);
+        let address = router.address(&record(Body::Event(event)), None, &catalogue);
         assert_eq!(&*address.key, "p/hall/2%2Ex/event//none");
         assert_eq!(
             &*router.of_description(&description).key,
             "p/meter-3/describe"
         );
+        assert_eq!(&*router.of_status().unwrap().key, "p/hall/2%2Ex/status");
     }
 
     #[test]
@@ -204,7 +221,7 @@ mod tests {
         let mut router = router(Escape::Mqtt);
         let all: Vec<_> = (0..REMEMBERED + 10).map(|_| scan(None)).collect();
         for record in &all {
-            router.address(record, &Catalogue::default());
+            router.address(record, None, &Catalogue::default());
         }
         assert!(router.remembered.len() <= REMEMBERED);
     }

@@ -1,5 +1,7 @@
 //! One connection's life: fill the window, take the answers, move the cursor, until it ends.
 
+mod filling;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -9,15 +11,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::desk::{Desk, Next};
+use super::desk::Desk;
 use super::feed::{Feed, Read, poll_reads};
 use super::source::Source;
 use super::window::Outcome;
-use crate::payload::Greeting;
+use crate::payload::{Greeting, Status};
 use crate::reading::RangeSet;
 use crate::upstream::Connection;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::message::{Incoming, Message};
+use crate::upstream::message::Incoming;
 
 /// Answers taken before the window is filled again, so that neither side waits for the other for long.
 const BURST: usize = 64;
@@ -54,6 +56,8 @@ pub(super) struct Session<'a, S: Source> {
     greetings: VecDeque<Greeting>,
     /// One was not taken: all are to be sent again.
     greet_again: bool,
+    /// Whether the broker is to be told that the gateway is there, or that it goes.
+    say: Option<Status>,
     /// A lane each, the first to be served first.
     feeds: Vec<Feed<S>>,
     pause: Option<Pause>,
@@ -75,6 +79,7 @@ impl<'a, S: Source> Session<'a, S> {
             feeds: feeds.collect(),
             greetings: greetings(desk, connection),
             greet_again: false,
+            say: Some(Status::Online),
             desk,
             connection,
             pause: None,
@@ -113,6 +118,7 @@ impl<'a, S: Source> Session<'a, S> {
             incoming = self.connection.next() => self.take(incoming),
             () = self.desk.cancel.cancelled(), if !leaving => {
                 self.pause = Some(Pause::Leaving(Instant::now() + LEAVE));
+                self.say = Some(Status::Stopped);
                 Ok(())
             }
             read = poll_fn(|context| poll_reads(&mut self.feeds, context)) => {
@@ -124,73 +130,6 @@ impl<'a, S: Source> Session<'a, S> {
             // Other tasks have their turn also where a long backlog is passed over without sending anything.
             () = tokio::task::yield_now(), if again => Ok(()),
             () = timed(timer.as_mut().as_pin_mut()), if due.is_some() => Ok(()),
-        }
-    }
-
-    /// Submits as much as there is room for.
-    fn fill(&mut self) -> Result<(), UpstreamError> {
-        self.throttled = None;
-        if self.pause.is_some() {
-            return Ok(());
-        }
-        self.greet()?;
-        for index in 0..self.feeds.len() {
-            while let Some(message) = self.next_of(index) {
-                self.desk.count.submitted += 1;
-                self.connection.submit(message)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn greet(&mut self) -> Result<(), UpstreamError> {
-        let Some(feed) = self.feeds.first().filter(|feed| feed.rest.is_none()) else {
-            return Ok(());
-        };
-        if !self.desk.window.takes_copies() {
-            self.greetings.clear();
-        }
-        while self.desk.window.has_room(feed.lane)
-            && let Some(greeting) = self.greetings.pop_front()
-        {
-            self.desk.count.submitted += 1;
-            let message = self.desk.greet(feed.lane, &greeting);
-            self.connection.submit(message)?;
-        }
-        Ok(())
-    }
-
-    /// The next message of a lane, where one may go now.
-    fn next_of(&mut self, index: usize) -> Option<Message> {
-        let feed = self.feeds.get_mut(index)?;
-        loop {
-            if feed.rest.is_some() || !self.desk.window.has_room(feed.lane) {
-                return None;
-            }
-            let record = feed.front()?;
-            match self.desk.next(feed.lane, &record, &mut self.fresh) {
-                Next::Send(message) => {
-                    feed.pop();
-                    return Some(message);
-                }
-                Next::Before(message) => return Some(message),
-                Next::Pass => feed.pop(),
-                Next::Leap(from) => {
-                    feed.restart(from);
-                    self.again = true;
-                    return None;
-                }
-                Next::End => {
-                    feed.restart(record.seq);
-                    return None;
-                }
-                Next::Wait => return None,
-                Next::Until(due) => {
-                    let due = Instant::from_std(due);
-                    self.throttled = Some(self.throttled.map_or(due, |at| at.min(due)));
-                    return None;
-                }
-            }
         }
     }
 
@@ -339,6 +278,7 @@ impl<'a, S: Source> Session<'a, S> {
         let resting = |feed: &Feed<S>| feed.rest.is_some();
         if self.greet_again && !self.feeds.first().is_some_and(resting) {
             self.greet_again = false;
+            self.say = self.say.or(Some(Status::Online));
             self.greetings = greetings(self.desk, self.connection);
         }
     }

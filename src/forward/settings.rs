@@ -27,6 +27,8 @@ pub struct ForwarderSettings {
     pub start: Start,
     /// A record sent later than this after its reading is marked historical.
     pub historical_after: Duration,
+    /// The broker need not keep a message for longer than this after its reading; `None`: for ever.
+    pub expiry: Option<Duration>,
     /// In which order, and how fast at most.
     pub delivery: Delivery,
     /// How soon it tries again.
@@ -88,4 +90,6 @@ pub struct Routes {
     pub event: Template,
     /// Of descriptions.
     pub describe: Template,
+    /// MQTT: the topic that says, retained, whether the gateway is connected; `None`: that is not told.
+    pub status: Option<Template>,
 }

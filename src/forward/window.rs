@@ -10,6 +10,7 @@
 
 mod answers;
 mod parcel;
+mod parts;
 mod returns;
 mod suspects;
 
@@ -17,6 +18,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub(super) use self::parcel::{Letter, Outcome, Parcel, Refusal};
+use self::parts::Parts;
 use self::returns::Returns;
 use self::suspects::Suspects;
 
@@ -53,6 +55,7 @@ pub(super) struct Window {
     describing: usize,
     aside: Vec<(Lane, Refusal)>,
     condemned: Vec<Refusal>,
+    parts: Parts,
     suspects: Suspects,
     returns: Returns,
 }
@@ -64,6 +67,8 @@ struct Track {
     base: u64,
     /// Where submission goes on.
     next: u64,
+    /// So many parts of that record went out.
+    part: u32,
     waiting: usize,
     halted: bool,
 }
@@ -92,6 +97,7 @@ impl Window {
             describing: 0,
             aside: Vec::new(),
             condemned: Vec::new(),
+            parts: Parts::default(),
             suspects: Suspects::default(),
             returns: Returns::new(returns, inflight.saturating_mul(SPAN)),
         };
@@ -112,6 +118,7 @@ impl Window {
             next: start,
             ..Track::default()
         };
+        self.parts = Parts::default();
         self.live = self.live.map(|_| at(start));
         self.backlog = at(self.oldest_unconfirmed());
     }
@@ -185,7 +192,7 @@ impl Window {
         self.describing > 0
     }
 
-    /// Whether copies of descriptions may go: the broker has not closed the connection over them again and again.
+    /// Whether messages may go that are no records: the broker has not closed the connection over them again and again.
     pub(super) fn takes_copies(&self) -> bool {
         self.suspects.takes_copies()
     }
@@ -200,17 +207,22 @@ impl Window {
     pub(super) fn pass(&mut self, lane: Lane, first: u64, last: u64) {
         self.cursor.insert(first, last);
         let track = self.track_mut(lane);
-        track.next = track.next.max(last.saturating_add(1));
+        track.advance(last.saturating_add(1));
     }
 
     /// Whether the record, the next one of the lane, is passed over for now; then the lane goes on behind it.
     pub(super) fn skips(&mut self, lane: Lane, seq: u64) -> bool {
         let skipped = self.suspects.holds(seq);
         if skipped {
-            let track = self.track_mut(lane);
-            track.next = track.next.max(seq.saturating_add(1));
+            self.track_mut(lane).advance(seq.saturating_add(1));
         }
         skipped
+    }
+
+    /// How many parts of a record, the next one of the lane, went out.
+    pub(super) fn parts_out(&self, lane: Lane, seq: u64) -> u32 {
+        let track = self.track(lane);
+        if track.next == seq { track.part } else { 0 }
     }
 
     /// The live lane leaves this record, its next one, to the backlog lane; it goes on behind it, or one window before
@@ -221,7 +233,8 @@ impl Window {
         if live.waiting > 0 || live.halted {
             return None;
         }
-        (live.base, live.next) = (start, start);
+        live.base = start;
+        live.advance(start);
         Some(start)
     }
 
@@ -231,7 +244,10 @@ impl Window {
         let track = self.track_mut(lane);
         track.waiting += 1;
         if let Some(letter) = parcel.letter() {
-            track.next = letter.seq.saturating_add(1);
+            let whole = letter.part.nth >= letter.part.of;
+            track.next = letter.seq.saturating_add(u64::from(whole));
+            track.part = if whole { 0 } else { letter.part.nth };
+            self.parts.submitted(lane, letter);
         }
         self.waiting += 1;
         self.describing += usize::from(parcel.describes());
@@ -284,10 +300,11 @@ impl Window {
     /// A settled lane goes on from its oldest unconfirmed.
     pub(super) fn rewind(&mut self, lane: Lane) {
         self.aside.retain(|(of, _)| *of != lane);
+        self.parts.forget(lane);
         let next = self.oldest_of(lane);
         let track = self.track_mut(lane);
         track.halted = false;
-        track.next = next;
+        (track.next, track.part) = (next, 0);
     }
 
     /// Where the live lane begins when the last record is `head`.
@@ -307,6 +324,15 @@ impl Window {
         match (lane, &mut self.live) {
             (Lane::Live, Some(live)) => live,
             _ => &mut self.backlog,
+        }
+    }
+}
+
+impl Track {
+    /// Goes on from `next`, where that is later.
+    fn advance(&mut self, next: u64) {
+        if next > self.next {
+            (self.next, self.part) = (next, 0);
         }
     }
 }

@@ -6,9 +6,10 @@ mod time;
 use bytes::Bytes;
 
 use super::settings::PayloadSettings;
+use super::{Part, Status};
 use crate::reading::{
-    Body, Description, Detail, Event, PointDescription, PointKind, RangeSet, Reading, Record, Scan,
-    Stamp, Value, ValueType,
+    Body, Description, Detail, Event, Name, PointDescription, PointKind, RangeSet, Reading, Record,
+    Scan, Stamp, Value, ValueType,
 };
 use text::Writer;
 
@@ -17,7 +18,7 @@ const EXACT: u64 = 1 << 53;
 
 /// The session of the JSON codec, which keeps no state but the buffer that it writes in.
 #[derive(Debug)]
-pub struct Json {
+pub(super) struct Json {
     /// `{"v":1,"gateway":"…"`: how every message begins.
     head: Box<str>,
     integers_as_text: bool,
@@ -36,7 +37,13 @@ impl Json {
         }
     }
 
-    pub(super) fn encode(&mut self, record: &Record, historical: bool) -> Bytes {
+    /// `part`: one reading of a scan alone.
+    pub(super) fn encode(
+        &mut self,
+        record: &Record,
+        part: Option<Part>,
+        historical: bool,
+    ) -> Bytes {
         self.write(|writer| {
             if let Some(device) = record.body.device() {
                 writer.raw(",\"device\":").name(device);
@@ -50,7 +57,10 @@ impl Json {
                 writer.raw(",\"historical\":true");
             }
             match &record.body {
-                Body::Scan(scan) => write_scan(writer, scan),
+                Body::Scan(scan) => match part {
+                    None => write_scan(writer, scan),
+                    Some(part) => write_part(writer, scan, part),
+                },
                 Body::Event(event) => write_event(writer, event),
                 Body::Description(description) => write_description(writer, description),
             }
@@ -62,6 +72,22 @@ impl Json {
             writer.raw(",\"device\":").name(&description.device);
             write_time(writer, now);
             write_description(writer, description);
+        })
+    }
+
+    pub(super) fn status(&mut self, upstream: &Name, status: Status, now: Option<Stamp>) -> Bytes {
+        let (state, reason) = match status {
+            Status::Online => ("online", "connected"),
+            Status::Stopped => ("offline", "stopped"),
+            Status::Lost => ("offline", "connection-lost"),
+        };
+        self.write(|writer| {
+            writer.raw(",\"upstream\":").name(upstream);
+            if let Some(now) = now {
+                write_time(writer, now);
+            }
+            writer.raw(",\"status\":").string(state);
+            writer.raw(",\"reason\":").string(reason);
         })
     }
 
@@ -89,11 +115,33 @@ fn write_time(writer: &mut Writer<'_>, stamp: Stamp) {
     }
 }
 
-fn write_scan(writer: &mut Writer<'_>, scan: &Scan) {
+fn write_part(writer: &mut Writer<'_>, scan: &Scan, part: Part) {
+    writer.raw(",\"part\":[").unsigned(part.nth.into());
+    writer.raw(",").unsigned(part.of.into()).raw("]");
+    write_map(writer, scan);
+    writer.raw(",\"values\":{");
+    let Some((name, reading)) = part.reading(scan) else {
+        writer.raw("}");
+        return;
+    };
+    writer.key(name);
+    write_value(writer, reading);
+    writer.raw("}");
+    if !is_good(reading) {
+        writer.raw(",\"quality\":{").key(name).raw("\"");
+        writer.display(reading.quality()).raw("\"}");
+    }
+}
+
+fn write_map(writer: &mut Writer<'_>, scan: &Scan) {
     writer.raw(",\"map\":\"").hex(scan.schema.map.0).raw("\"");
     if scan.full {
         writer.raw(",\"full\":true");
     }
+}
+
+fn write_scan(writer: &mut Writer<'_>, scan: &Scan) {
+    write_map(writer, scan);
     writer.raw(",\"values\":{");
     let reported = || {
         let points = scan.schema.points.iter().zip(&scan.readings);

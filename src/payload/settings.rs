@@ -7,6 +7,18 @@ pub struct PayloadSettings {
     pub codec: CodecKind,
     /// Integers beyond 2^53 as text.
     pub integers_as_text: bool,
+    /// What a message of a scan carries.
+    pub message: MessageKind,
+}
+
+/// What a message of a scan carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MessageKind {
+    /// All its readings.
+    #[default]
+    Scan,
+    /// One of its readings: a scan is as many messages.
+    Point,
 }
 
 /// The codecs there are.

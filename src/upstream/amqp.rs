@@ -3,6 +3,7 @@
 //! The library neither connects nor reconnects: we open the stream, and any error ends the connection. What was not
 //! answered then is unknown, and the forwarder sends it again.
 
+mod access;
 mod confirms;
 pub(super) mod consume;
 mod failure;
@@ -23,10 +24,10 @@ use futures_util::Stream;
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::protocol::constants::REPLY_SUCCESS;
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{AsyncTcpStream, Channel, Confirmation, ConnectionProperties, Event};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use self::access::{uri, without_certificate};
 use self::confirms::{Confirms, Decided, Fate, Outcome, Returned};
 use self::failure::failure;
 use self::link::Cut;
@@ -34,14 +35,12 @@ use self::outbox::Outbox;
 use self::publish::Publish;
 use super::error::UpstreamError;
 use super::message::{Answer, Assurance, Incoming, Message};
-use super::settings::{AmqpSettings, Endpoint, Login};
+use super::settings::AmqpSettings;
 
 /// Name resolution, TCP, TLS, the broker's consent and declarations together; slow links need several round trips.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// What taking leave may cost.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Largest frame in bytes. The library keeps buffers of 32 frames for each direction; larger messages take several.
-const FRAME_MAX: u32 = 16 * 1024;
 
 /// A confirm still out.
 type Confirm = Pin<Box<dyn Future<Output = Result<Outcome, UpstreamError>> + Send>>;
@@ -315,59 +314,6 @@ async fn publisher(library: &lapin::Connection) -> Result<Channel, lapin::Error>
         .confirm_select(ConfirmSelectOptions::default())
         .await?;
     Ok(channel)
-}
-
-fn uri(settings: &AmqpSettings, endpoint: &Endpoint) -> Result<AMQPUri, UpstreamError> {
-    let AmqpSettings {
-        vhost,
-        login,
-        keep_alive,
-        ..
-    } = settings;
-    uri_of(endpoint, vhost, login.as_ref(), *keep_alive)
-}
-
-fn uri_of(
-    endpoint: &Endpoint,
-    vhost: &str,
-    login: Option<&Login>,
-    keep_alive: Duration,
-) -> Result<AMQPUri, UpstreamError> {
-    let (username, password) = match login {
-        None => ("guest".to_owned(), "guest".to_owned()),
-        Some(Login { username, password }) => {
-            let password = password.as_ref().map(|secret| secret.read()).transpose()?;
-            (username.clone(), password.unwrap_or_default())
-        }
-    };
-    let heartbeat = keep_alive.as_secs().clamp(1, u16::MAX.into());
-    Ok(AMQPUri {
-        // The stream comes open, encrypted where that is wanted.
-        scheme: AMQPScheme::AMQP,
-        authority: AMQPAuthority {
-            userinfo: AMQPUserInfo { username, password },
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-        },
-        vhost: vhost.to_owned(),
-        query: AMQPQueryString {
-            frame_max: Some(FRAME_MAX),
-            heartbeat: u16::try_from(heartbeat).ok(),
-            ..AMQPQueryString::default()
-        },
-    })
-}
-
-/// With TLS 1.3 a broker turns away clients without a certificate only after the handshake, often by a bare reset.
-fn without_certificate(error: UpstreamError, endpoint: &Endpoint) -> UpstreamError {
-    match (error, &endpoint.tls) {
-        (UpstreamError::Connection(reason), Some(tls)) if tls.identity.is_none() => {
-            UpstreamError::Tls(format!(
-                "{reason}: does the broker want a client certificate (tls.cert, tls.key)?"
-            ))
-        }
-        (error, _) => error,
-    }
 }
 
 fn outcome(confirmation: Confirmation) -> Result<Outcome, UpstreamError> {

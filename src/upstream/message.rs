@@ -1,6 +1,7 @@
 //! What is handed to a connection, and what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -28,6 +29,8 @@ pub struct Message {
     pub retain: bool,
     /// MIME type of the payload.
     pub content_type: &'static str,
+    /// The broker need not keep it for longer than this. MQTT 5: message expiry interval; AMQP: expiration.
+    pub expires_in: Option<Duration>,
     /// Place of the record it carries; `None` for what is no record (greetings).
     pub properties: Option<Properties>,
 }
@@ -41,6 +44,8 @@ pub struct Properties {
     pub seq: u64,
     /// Place among the device's records.
     pub device_seq: u64,
+    /// Which of the record's messages, from 1 on, and how many they are; `None`: it is the only one.
+    pub part: Option<(u32, u32)>,
     /// Sent from the backlog.
     pub historical: bool,
     /// Time of the reading, milliseconds since 1970.

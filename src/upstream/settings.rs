@@ -114,6 +114,8 @@ pub struct AmqpSettings {
     pub vhost: String,
     /// User and password; `None`: guest/guest.
     pub login: Option<Login>,
+    /// The client certificate says who we are (SASL EXTERNAL), in place of the login.
+    pub external: bool,
     /// What is declared at connect.
     pub declare: Declare,
     /// What becomes of a message that the broker returns because no queue takes it.
@@ -129,6 +131,8 @@ pub struct AmqpSettings {
 /// What is declared at connect; nothing by default, as the operator owns the topology.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Declare {
+    /// Nothing is made: what is not there keeps the connection from being used.
+    pub passive: bool,
     /// Exchange and its kind.
     pub exchange: Option<(String, ExchangeKind)>,
     /// A durable queue.

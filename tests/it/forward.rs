@@ -2,6 +2,7 @@
 
 mod live;
 pub(crate) mod memory;
+mod points;
 mod refusals;
 mod rules;
 mod stored;

@@ -2,3 +2,4 @@
 
 pub(crate) mod amqp;
 mod amqp_faults;
+mod amqp_topology;

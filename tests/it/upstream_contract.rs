@@ -44,10 +44,12 @@ pub(crate) fn message(address: &Address, n: u64) -> Message {
         payload: n.to_string().into(),
         retain: false,
         content_type: "application/json",
+        expires_in: None,
         properties: Some(Properties {
             stream: StreamId(7),
             seq: n,
             device_seq: n,
+            part: None,
             historical: false,
             timestamp_ms: 0,
         }),

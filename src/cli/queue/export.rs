@@ -112,7 +112,7 @@ fn write(
     let mut progress = Progress::new(wanted);
     let mut written = Written::default();
     let put = |record: &std::sync::Arc<crate::reading::Record>| {
-        let line = codec.encode(record, true);
+        let line = codec.encode(record, crate::payload::Part::WHOLE, true);
         let done = output
             .write_all(&line)
             .and_then(|()| output.write_all(b"\n"));

@@ -10,8 +10,8 @@ use super::failure::Failure;
 use super::select::Selection;
 use super::show::{self, Align};
 use super::site::{Site, Where};
-use crate::payload::Codec;
-use crate::payload::settings::{CodecKind, PayloadSettings};
+use crate::payload::settings::{CodecKind, MessageKind, PayloadSettings};
+use crate::payload::{Codec, Part};
 use crate::reading::{Body, Detail, Event, Name, Quality, Reading, Record, Scan, Value};
 
 /// Most records that are shown at once: they are held in memory. `export` has no such bound.
@@ -74,8 +74,13 @@ pub(super) fn codec(site: &Site, upstream: Option<&Name>) -> Codec {
         PayloadSettings {
             codec: CodecKind::Json,
             integers_as_text: false,
+            message: MessageKind::Scan,
         },
-        |settings| settings.payload,
+        |settings| PayloadSettings {
+            // A record is one line, however many messages it goes as.
+            message: MessageKind::Scan,
+            ..settings.payload
+        },
     );
     Codec::new(payload, &site.gateway())
 }
@@ -83,7 +88,7 @@ pub(super) fn codec(site: &Site, upstream: Option<&Name>) -> Codec {
 /// The message of a record, as text.
 pub(super) fn message(codec: &mut Codec, record: &Record) -> String {
     // What is got out by hand is sent from the backlog.
-    String::from_utf8_lossy(&codec.encode(record, true)).into_owned()
+    String::from_utf8_lossy(&codec.encode(record, Part::WHOLE, true)).into_owned()
 }
 
 fn messages(site: &Site, upstream: Option<&Name>, records: &[Arc<Record>]) -> String {

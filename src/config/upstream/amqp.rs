@@ -20,6 +20,7 @@ pub(super) const KEYS: &[&str] = &[
     "unroutable",
     "unroutable_after",
     "declare",
+    "auth",
 ];
 
 pub(super) const SCHEME: Scheme = Scheme {
@@ -33,11 +34,13 @@ pub(super) fn read(
     fields: &Fields<'_>,
     name: &str,
     site: &Site<'_>,
+    scans: Use,
     devices: &[String],
 ) -> Option<(AmqpSettings, Routes)> {
     let endpoints =
         broker::read_endpoints(fields, site.host, &SCHEME).and_then(|all| split(fields, all));
     let login = broker::read_login(fields, site.host);
+    let external = read_external(fields);
     let waits = broker::read_waits(fields);
     let unroutable = read_unroutable(fields);
     if !fields.has("exchange") {
@@ -49,11 +52,7 @@ pub(super) fn read(
         let template = routes::read(fields, key, default, used, site, devices)?;
         check_key(fields, key, &template).then_some(template)
     };
-    let scan = key(
-        "routing_key",
-        "forebay.{gateway}.{device}.{scan}",
-        Use::Scan,
-    );
+    let scan = key("routing_key", "forebay.{gateway}.{device}.{scan}", scans);
     let event = key("event_routing_key", "forebay.{gateway}.event", Use::Event);
     let describe = key(
         "describe_routing_key",
@@ -66,6 +65,7 @@ pub(super) fn read(
         endpoints,
         vhost,
         login,
+        external,
         declare: declare?,
         unroutable,
         inflight: waits.inflight,
@@ -77,8 +77,30 @@ pub(super) fn read(
         scan: scan?,
         event: event?,
         describe: describe?,
+        status: None,
     };
     Some((settings, routes))
+}
+
+/// Whether the client certificate says who we are (SASL EXTERNAL), in place of user and password.
+fn read_external(fields: &Fields<'_>) -> bool {
+    let mechanisms = [("plain", false), ("external", true)];
+    let external = fields.choice("auth", &mechanisms).unwrap_or(false);
+    if external {
+        for key in ["username", "password"] {
+            let reason = "with auth = \"external\" the client certificate says who the gateway is";
+            fields.refuse(key, reason, "remove it, or write auth = \"plain\"");
+        }
+        let certificate = fields.fields("tls").is_some_and(|tls| tls.has("cert"));
+        if !certificate {
+            let reason = "auth = \"external\" needs a client certificate";
+            let finding = Finding::error(fields.at("auth"), reason);
+            fields
+                .log
+                .push(finding.mend("add tls = { cert = \"FILE.pem\", key = \"FILE.pem\" }"));
+        }
+    }
+    external
 }
 
 /// Endpoints and virtual host: the same one on all of them.
@@ -170,6 +192,7 @@ fn read_declare(fields: &Fields<'_>, name: &str, site: &Site<'_>) -> Option<Decl
         ("fanout", ExchangeKind::Fanout),
         ("headers", ExchangeKind::Headers),
     ];
+    let passive = declare.bool("passive").unwrap_or(false);
     let kind = declare.choice("exchange", &kinds);
     let queue = declare.filled_text("queue");
     let types = [
@@ -180,7 +203,10 @@ fn read_declare(fields: &Fields<'_>, name: &str, site: &Site<'_>) -> Option<Decl
     let queue_type = declare.choice("queue_type", &types);
     let bind = declare.text("bind").map(str::to_owned);
     for key in ["queue_type", "bind"] {
-        if !declare.has("queue") {
+        if passive {
+            let reason = format!("`{key}` cannot be looked at: with `passive` nothing is made");
+            declare.refuse(key, reason, "remove it, or remove `passive`");
+        } else if !declare.has("queue") {
             let reason = format!("`{key}` belongs to a queue to declare");
             declare.refuse(key, reason, "add queue = \"NAME\"");
         }
@@ -205,6 +231,7 @@ fn read_declare(fields: &Fields<'_>, name: &str, site: &Site<'_>) -> Option<Decl
         key,
     });
     Some(Declare {
+        passive,
         exchange: kind.map(|kind| (exchange_name, kind)),
         queue: queue.map(|queue| DeclareQueue {
             name: queue.to_owned(),

@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "topic",
     "event_topic",
     "describe_topic",
+    "status_topic",
     "qos",
 ];
 
@@ -30,6 +31,7 @@ pub(super) fn read(
     fields: &Fields<'_>,
     name: &str,
     site: &Site<'_>,
+    scans: Use,
     devices: &[String],
 ) -> Option<(MqttSettings, Routes)> {
     let endpoints = broker::read_endpoints(fields, site.host, &SCHEME);
@@ -47,18 +49,33 @@ pub(super) fn read(
             .log
             .push(Finding::warning(fields.at("version"), reason).mend(mend));
     }
+    if version == MqttVersion::V3 {
+        let reason = "MQTT 3.1.1 has no message expiry";
+        fields.refuse(
+            "message_expiry",
+            reason,
+            "use version = \"5\", or remove it",
+        );
+    }
     let client_id = read_client_id(fields, name, site);
     let topic = |key, default, used| {
         let template = routes::read(fields, key, default, used, site, devices)?;
         check_topic(fields, key, &template).then_some(template)
     };
-    let scan = topic("topic", "forebay/{gateway}/{device}/{scan}", Use::Scan);
+    let scan = topic("topic", "forebay/{gateway}/{device}/{scan}", scans);
     let event = topic("event_topic", "forebay/{gateway}/event", Use::Event);
     let describe = topic(
         "describe_topic",
         "forebay/{gateway}/{device}/describe",
         Use::Describe,
     );
+    let status = match fields.has("status_topic") {
+        false => {
+            fields.entry("status_topic");
+            Some(None)
+        }
+        true => topic("status_topic", "", Use::Connection).map(Some),
+    };
     let settings = MqttSettings {
         endpoints: endpoints?.0,
         version,
@@ -74,6 +91,7 @@ pub(super) fn read(
         scan: scan?,
         event: event?,
         describe: describe?,
+        status: status?,
     };
     Some((settings, routes))
 }

@@ -11,6 +11,8 @@ use crate::forward::route::{Placeholder, Template, TemplateError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Scan,
+    /// One reading of a scan.
+    Point,
     Describe,
     /// Also events of the gateway itself, which have no device.
     Event,
@@ -25,16 +27,18 @@ impl Use {
     fn lacks(self, placeholder: &Placeholder) -> Option<&'static str> {
         match (self, placeholder) {
             (_, Placeholder::Gateway | Placeholder::Upstream) => None,
-            (_, Placeholder::Point) => {
-                Some("a message carries a whole scan, so there is no {point}")
+            (Self::Point, Placeholder::Point) => None,
+            (Self::Scan, Placeholder::Point) => {
+                Some("a message carries a whole scan (message = \"point\" sends one a reading)")
             }
+            (_, Placeholder::Point) => Some("only messages of scans carry points"),
             (
                 _,
                 Placeholder::Label {
                     otherwise: Some(_), ..
                 },
             ) if self != Self::Connection => None,
-            (Self::Scan, _) => None,
+            (Self::Scan | Self::Point, _) => None,
             (Self::Describe, Placeholder::Scan) => Some("a description is of all scan classes"),
             (Self::Describe, _) => None,
             (Self::Event, Placeholder::Scan) => Some("an event is of no scan class"),
@@ -87,6 +91,7 @@ pub(super) fn read(
 fn mend_of(used: Use) -> &'static str {
     match used {
         Use::Scan => "use {device} and {scan}; the points are in the message",
+        Use::Point => "use {device}, {scan} and {point}",
         Use::Describe => "use {gateway}, {upstream}, {line}, {device} or {label.NAME}",
         Use::Event | Use::All => "use {gateway}, {upstream} or {label.NAME|text}",
         Use::Connection => "use {gateway} and {upstream}",
@@ -156,7 +161,9 @@ fn check_label(
 fn refuse(fields: &Fields<'_>, text: &str, span: Span, error: &TemplateError) {
     let mend = match error {
         TemplateError::Unknown { name, .. } => {
-            let known = ["gateway", "upstream", "line", "device", "scan", "label."];
+            let known = [
+                "gateway", "upstream", "line", "device", "scan", "point", "label.",
+            ];
             match did_you_mean(name, known.into_iter()) {
                 Some(near) => format!("did you mean {{{near}}}?"),
                 None => {

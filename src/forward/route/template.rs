@@ -79,6 +79,7 @@ pub(super) struct Facts<'a> {
     pub(super) line: Option<&'a Name>,
     pub(super) device: Option<&'a Name>,
     pub(super) scan: Option<&'a Name>,
+    pub(super) point: Option<&'a Name>,
     pub(super) labels: &'a [(String, String)],
 }
 
@@ -176,7 +177,7 @@ impl Placeholder {
             Self::Line => name(facts.line),
             Self::Device => name(facts.device),
             Self::Scan => name(facts.scan),
-            Self::Point => String::new(),
+            Self::Point => name(facts.point),
             Self::Label { key, otherwise } => {
                 let label = facts.labels.iter().find(|(label, _)| label == key);
                 let label = label.map_or("", |(_, label)| label);
@@ -280,6 +281,7 @@ mod tests {
             line: None,
             device: None,
             scan: None,
+            point: None,
             labels: &labels,
         };
         let resolve = |text: &str| Template::parse(text).unwrap().resolve(&facts, Escape::Mqtt);

@@ -1,6 +1,6 @@
 //! What answers do to the window.
 
-use super::{Lane, Outcome, Parcel, Refusal, Window};
+use super::{Lane, Letter, Outcome, Parcel, Refusal, Window};
 use crate::upstream::message::Answer;
 
 impl Window {
@@ -10,8 +10,9 @@ impl Window {
             return Outcome::Nothing;
         };
         let answer = self.weigh(&parcel, answer);
+        let is_copy = parcel == Parcel::Copy;
         let Some(letter) = parcel.into_letter() else {
-            if answer == Answer::Confirmed {
+            if is_copy && answer == Answer::Confirmed {
                 self.suspects.copy_taken();
             }
             let Answer::Retry(reason) = answer else {
@@ -20,29 +21,14 @@ impl Window {
             self.track_mut(lane).halted = true;
             return Outcome::CopyHalted(reason);
         };
-        let seq = letter.seq;
         match answer {
             Answer::Confirmed => {
-                self.done(seq);
-                self.judge(&letter.key);
-                let (condemned, again) = self.suspects.taken(seq);
-                condemned
-                    .into_iter()
-                    .for_each(|refusal| self.condemn(refusal));
-                if again {
-                    self.lanes()
-                        .for_each(|lane| self.track_mut(lane).halted = true);
-                }
-                Outcome::Confirmed(seq)
+                let outcome = self.finish(letter.clone(), None, Outcome::Confirmed);
+                self.taken(&letter);
+                outcome
             }
-            Answer::Sent => {
-                self.done(seq);
-                Outcome::Sent(seq)
-            }
-            Answer::Refused(reason) => {
-                self.done(seq);
-                Outcome::Refused(Refusal { letter, reason })
-            }
+            Answer::Sent => self.finish(letter, None, Outcome::Sent),
+            Answer::Refused(reason) => self.finish(letter, Some(reason), Outcome::Confirmed),
             Answer::Retry(reason) | Answer::Returned(reason) => {
                 self.track_mut(lane).halted = true;
                 Outcome::Halted(reason)
@@ -51,6 +37,41 @@ impl Window {
                 self.aside.push((lane, Refusal { letter, reason }));
                 Outcome::Aside
             }
+        }
+    }
+
+    /// A message was taken, or refused: with the last part of its record, so is the record.
+    fn finish(
+        &mut self,
+        letter: Letter,
+        refused: Option<String>,
+        taken: fn(u64) -> Outcome,
+    ) -> Outcome {
+        let seq = letter.seq;
+        match self.parts.answered(&letter, refused) {
+            None => Outcome::Nothing,
+            Some(None) => {
+                self.done(seq);
+                taken(seq)
+            }
+            Some(Some(reason)) => {
+                self.done(seq);
+                Outcome::Refused(Refusal { letter, reason })
+            }
+        }
+    }
+
+    /// The broker took a message: what that says of others that it did not take.
+    fn taken(&mut self, letter: &Letter) {
+        self.judge(&letter.key);
+        let (condemned, again) = self.suspects.taken();
+        for refusal in condemned {
+            self.done(refusal.letter.seq);
+            self.condemned.push(refusal);
+        }
+        if again {
+            self.lanes()
+                .for_each(|lane| self.track_mut(lane).halted = true);
         }
     }
 
@@ -66,7 +87,7 @@ impl Window {
                 false => Answer::Retry(reason),
             };
         };
-        match self.returns.came_back(letter.seq) {
+        match self.returns.came_back(letter.seq, letter.part.nth) {
             Some(times) => Answer::Refused(format!("{reason}; it came back {times} times")),
             None => Answer::Retry(reason),
         }
@@ -75,13 +96,9 @@ impl Window {
     /// The cursor moves over a record.
     fn done(&mut self, seq: u64) {
         self.cursor.insert(seq, seq);
+        self.parts.settled(seq);
         self.returns.settled(seq);
         self.suspects.settled(seq);
-    }
-
-    fn condemn(&mut self, refusal: Refusal) {
-        self.done(refusal.letter.seq);
-        self.condemned.push(refusal);
     }
 
     /// The records that were not taken while others were: only they are meant. The cursor has moved over them.
@@ -104,7 +121,12 @@ impl Window {
             if *refusal.letter.key == *key {
                 self.track_mut(lane).halted = true;
             } else {
-                self.condemn(refusal);
+                let Refusal { letter, reason } = refusal;
+                if let Outcome::Refused(refusal) =
+                    self.finish(letter, Some(reason), Outcome::Confirmed)
+                {
+                    self.condemned.push(refusal);
+                }
             }
         }
     }

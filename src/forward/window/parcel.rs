@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::payload::Part;
+
 /// What a message carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::forward) enum Parcel {
@@ -11,12 +13,16 @@ pub(in crate::forward) enum Parcel {
     Description(Letter),
     /// The copy of a description, which is no record; scans wait for the answer.
     Copy,
+    /// The state of the gateway, which is no record.
+    Status,
 }
 
 /// A record on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::forward) struct Letter {
     pub(in crate::forward) seq: u64,
+    /// Which of its messages.
+    pub(in crate::forward) part: Part,
     /// Bytes of its payload.
     pub(in crate::forward) size: u64,
     /// Topic or routing key.
@@ -45,7 +51,7 @@ pub(in crate::forward) enum Outcome {
     CopyHalted(String),
     /// Kept for [`super::Window::condemned`] or [`super::Window::stopped`].
     Aside,
-    /// Of no record, or of a token that is not out.
+    /// Of no record, of one that waits for the answers to its other parts, or of a token that is not out.
     Nothing,
 }
 
@@ -57,14 +63,14 @@ impl Parcel {
     pub(super) fn letter(&self) -> Option<&Letter> {
         match self {
             Self::Record(letter) | Self::Description(letter) => Some(letter),
-            Self::Copy => None,
+            Self::Copy | Self::Status => None,
         }
     }
 
     pub(super) fn into_letter(self) -> Option<Letter> {
         match self {
             Self::Record(letter) | Self::Description(letter) => Some(letter),
-            Self::Copy => None,
+            Self::Copy | Self::Status => None,
         }
     }
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 pub(super) struct Returns {
     /// So often, and a record is refused for good; `None`: never.
     most: Option<u32>,
-    counts: BTreeMap<u64, u32>,
-    /// Most records that are counted; more cannot be out and repeated.
+    /// By record and part.
+    counts: BTreeMap<(u64, u32), u32>,
+    /// Most that are counted; more cannot be out and repeated.
     bound: usize,
 }
 
@@ -26,13 +27,12 @@ impl Returns {
         self.most.is_some()
     }
 
-    /// The record came back. `Some`: so often that it is refused.
-    pub(super) fn came_back(&mut self, seq: u64) -> Option<u32> {
+    /// A part of the record came back. `Some`: so often that it is refused.
+    pub(super) fn came_back(&mut self, seq: u64, part: u32) -> Option<u32> {
         let most = self.most?;
-        let count = self.counts.entry(seq).or_default();
+        let count = self.counts.entry((seq, part)).or_default();
         *count += 1;
         if *count >= most {
-            self.counts.remove(&seq);
             return Some(most);
         }
         if self.counts.len() > self.bound {
@@ -44,6 +44,13 @@ impl Returns {
 
     /// The record is dealt with.
     pub(super) fn settled(&mut self, seq: u64) {
-        self.counts.remove(&seq);
+        if self.counts.is_empty() {
+            return;
+        }
+        let parts = self.counts.range((seq, 0)..=(seq, u32::MAX));
+        let parts: Vec<_> = parts.map(|(key, _)| *key).collect();
+        for part in parts {
+            self.counts.remove(&part);
+        }
     }
 }

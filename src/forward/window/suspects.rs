@@ -20,7 +20,7 @@ pub(super) struct Suspects {
     rounds: BTreeMap<u64, u32>,
     /// Over these it was closed since the broker last took one.
     held: Vec<Refusal>,
-    /// The same, over copies of descriptions.
+    /// How often it was closed over a message that is no record.
     copies: u32,
 }
 
@@ -43,12 +43,12 @@ impl Suspects {
         self.held.iter().any(|held| held.letter.seq == seq)
     }
 
-    /// Whether copies of descriptions may go.
+    /// Whether messages that are no records may go.
     pub(super) fn takes_copies(&self) -> bool {
         self.copies < Self::CLOSINGS
     }
 
-    /// The connection was closed, for `reason`, while these were out; `None`: a copy. The answer: a record that is passed
+    /// The connection was closed, for `reason`, while these were out; `None`: no record. The answer: a record that is passed
     /// over from now on.
     pub(super) fn broke(&mut self, out: &[Option<Letter>], reason: &str) -> Option<u64> {
         match out {
@@ -80,10 +80,9 @@ impl Suspects {
         self.held.clear();
     }
 
-    /// The broker has taken this record, which counts against those that are passed over. The answer: those that are
+    /// The broker has taken a message, which counts against those that are passed over. The answer: those that are
     /// condemned, and whether others are to be tried again.
-    pub(super) fn taken(&mut self, seq: u64) -> (Vec<Refusal>, bool) {
-        self.settled(seq);
+    pub(super) fn taken(&mut self) -> (Vec<Refusal>, bool) {
         let (mut condemned, mut again) = (Vec::new(), false);
         for refusal in std::mem::take(&mut self.held) {
             let rounds = self.rounds.entry(refusal.letter.seq).or_default();

@@ -2,6 +2,7 @@ mod blame;
 mod model;
 
 use super::*;
+use crate::payload::Part;
 use crate::upstream::message::Answer;
 
 const ALL: Lane = Lane::Backlog;
@@ -14,6 +15,7 @@ fn window(inflight: u16) -> Window {
 fn letter(seq: u64) -> Parcel {
     Parcel::Record(Letter {
         seq,
+        part: Part::WHOLE,
         size: 10,
         key: (seq % 3).to_string().into(),
     })

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::payload::settings::CodecKind;
+use crate::payload::settings::{CodecKind, MessageKind};
 use crate::reading::{
     BootId, EventName, MapHash, Name, Quality, Reading, Schema, SchemaPoint, StreamId,
 };
@@ -15,6 +15,7 @@ fn json(integers_as_text: bool) -> Json {
     let settings = PayloadSettings {
         codec: CodecKind::Json,
         integers_as_text,
+        message: MessageKind::Scan,
     };
     Json::new(settings, "hall-2")
 }
@@ -114,7 +115,7 @@ fn the_example_of_the_contract() {
     ]);
     assert_golden(
         "scan.json",
-        &json(false).encode(&record(Body::Scan(scan)), false),
+        &json(false).encode(&record(Body::Scan(scan)), None, false),
     );
 }
 
@@ -142,7 +143,7 @@ fn every_type_and_mark() {
     scan.full = true;
     let mut record = record(Body::Scan(scan));
     record.stamp = stamp(false);
-    assert_golden("scan-all.json", &json(true).encode(&record, true));
+    assert_golden("scan-all.json", &json(true).encode(&record, None, true));
 }
 
 #[test]
@@ -159,10 +160,10 @@ fn events_of_the_gateway_and_of_a_device() {
         )
         .with("clean", Detail::Bool(false))
         .with("count", Detail::Int(6));
-    let message = json(false).encode(&record(Body::Event(event)), false);
+    let message = json(false).encode(&record(Body::Event(event)), None, false);
     assert_golden("event-gateway.json", &message);
     let event = Event::device(EventName::DeviceOffline, name("meter-3"));
-    let message = json(false).encode(&record(Body::Event(event)), false);
+    let message = json(false).encode(&record(Body::Event(event)), None, false);
     assert_golden("event-device.json", &message);
 }
 
@@ -171,7 +172,7 @@ fn descriptions_as_a_record_and_as_a_greeting() {
     let description = Arc::new(description());
     let body = Body::Description(Arc::clone(&description));
     let mut json = json(false);
-    assert_golden("description.json", &json.encode(&record(body), false));
+    assert_golden("description.json", &json.encode(&record(body), None, false));
     assert_golden("greeting.json", &json.greeting(&description, stamp(true)));
 }
 
@@ -184,8 +185,55 @@ fn a_long_message_is_whole() {
     )]);
     let mut json = json(false);
     for _ in 0..3 {
-        let message = json.encode(&record(Body::Scan(scan.clone())), false);
+        let message = json.encode(&record(Body::Scan(scan.clone())), None, false);
         let value: serde_json::Value = serde_json::from_slice(&message).unwrap();
         assert_eq!(value["values"]["text"], long.as_str());
     }
+}
+
+#[test]
+fn a_part_carries_one_reading_and_its_own_quality() {
+    let scan = scan(vec![
+        ("a", Some(Reading::good(Value::Int(1)))),
+        ("unchanged", None),
+        ("c", Some(Reading::missing(Quality::Timeout))),
+    ]);
+    let record = record(Body::Scan(scan));
+    let mut json = json(false);
+    let mut part = |nth, of| {
+        let message = json.encode(&record, Some(Part { nth, of }), false);
+        let json: serde_json::Value = serde_json::from_slice(&message).unwrap();
+        [&json["part"], &json["values"], &json["quality"]].map(Clone::clone)
+    };
+    let null = serde_json::Value::Null;
+    let pair = |nth: u32| serde_json::json!([nth, 2]);
+    assert_eq!(
+        part(1, 2),
+        [pair(1), serde_json::json!({"a": 1}), null.clone()]
+    );
+    assert_eq!(
+        part(2, 2),
+        [
+            pair(2),
+            serde_json::json!({"c": null}),
+            serde_json::json!({"c": "timeout"})
+        ]
+    );
+    let [_, values, quality] = part(3, 3);
+    assert_eq!((values, quality), (serde_json::json!({}), null));
+}
+
+#[test]
+fn the_state_says_why_and_a_will_knows_no_time() {
+    let upstream = name("cloud");
+    let online = json(false).status(&upstream, Status::Online, Some(stamp(true)));
+    assert_eq!(
+        online,
+        r#"{"v":1,"gateway":"hall-2","upstream":"cloud","time":"2026-11-20T09:00:00.123456Z","status":"online","reason":"connected"}"#
+    );
+    let lost = json(false).status(&upstream, Status::Lost, None);
+    assert_eq!(
+        lost,
+        r#"{"v":1,"gateway":"hall-2","upstream":"cloud","status":"offline","reason":"connection-lost"}"#
+    );
 }

@@ -12,9 +12,10 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{AsyncTcpStream, Channel, ConnectionProperties, Consumer};
 use tokio::time::timeout;
 
+use super::access::uri_of;
 use super::failure::failure;
 use super::link::{self, Cut};
-use super::{CLOSE_TIMEOUT, OPEN_TIMEOUT, uri_of};
+use super::{CLOSE_TIMEOUT, OPEN_TIMEOUT};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::subscription::{AmqpSource, Arrival, Reach};
 

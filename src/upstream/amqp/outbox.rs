@@ -57,6 +57,7 @@ mod tests {
             payload: Default::default(),
             retain: false,
             content_type: "",
+            expires_in: None,
             properties: None,
         }
     }

@@ -25,6 +25,13 @@ impl Publish {
             .with_delivery_mode(PERSISTENT)
             .with_message_id(short("message id", &id)?)
             .with_content_type(short("content type", message.content_type)?);
+        let properties = match message.expires_in {
+            None => properties,
+            Some(left) => {
+                let milliseconds = left.as_millis().to_string();
+                properties.with_expiration(short("expiration", &milliseconds)?)
+            }
+        };
         let properties = match &message.properties {
             None => properties,
             Some(place) => properties
@@ -41,9 +48,15 @@ impl Publish {
     }
 }
 
-/// `STREAM-SEQ`, by which a receiver tells repeats; what is no record has only our own number.
+/// `STREAM-SEQ` or `STREAM-SEQ-PART`, by which a receiver tells repeats; what is no record has only our own number.
 fn message_id(message: &Message) -> String {
     match &message.properties {
+        Some(Properties {
+            stream,
+            seq,
+            part: Some((part, _)),
+            ..
+        }) => format!("{stream}-{seq}-{part}"),
         Some(Properties { stream, seq, .. }) => format!("{stream}-{seq}"),
         None => message.token.to_string(),
     }
@@ -57,6 +70,10 @@ fn headers(place: &Properties) -> FieldTable {
     );
     headers.insert("seq".into(), number(place.seq));
     headers.insert("device_seq".into(), number(place.device_seq));
+    if let Some((part, parts)) = place.part {
+        let part = format!("{part}/{parts}");
+        headers.insert("part".into(), AMQPValue::LongString(part.into()));
+    }
     headers.insert("historical".into(), AMQPValue::Boolean(place.historical));
     headers.insert(
         "timestamp_in_ms".into(),

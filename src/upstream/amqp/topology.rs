@@ -2,6 +2,7 @@
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::constants::REPLY_SUCCESS;
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ErrorKind};
 
@@ -9,7 +10,8 @@ use super::failure::failure;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::settings::{Binding, Declare, DeclareQueue, ExchangeKind, QueueType};
 
-/// Declares exchange, queue and binding, all durable. What exists with the same arguments stays as it is.
+/// Declares exchange, queue and binding, all durable. What exists with the same arguments stays as it is. With `passive`
+/// only looks whether exchange and queue are there.
 ///
 /// # Errors
 /// What exists has other arguments, or we may not declare.
@@ -30,6 +32,7 @@ pub(super) async fn declare(library: &Connection, declare: &Declare) -> Result<(
 async fn declare_on(channel: &Channel, declare: &Declare) -> Result<(), UpstreamError> {
     if let Some((name, kind)) = &declare.exchange {
         let options = ExchangeDeclareOptions {
+            passive: declare.passive,
             durable: true,
             ..ExchangeDeclareOptions::default()
         };
@@ -46,7 +49,7 @@ async fn declare_on(channel: &Channel, declare: &Declare) -> Result<(), Upstream
     let Some(queue) = &declare.queue else {
         return Ok(());
     };
-    declare_queue(channel, queue).await?;
+    declare_queue(channel, queue, declare.passive).await?;
     if let Some(Binding { exchange, key }) = &queue.bind {
         let bound = channel.queue_bind(
             short(&queue.name)?,
@@ -62,8 +65,13 @@ async fn declare_on(channel: &Channel, declare: &Declare) -> Result<(), Upstream
     Ok(())
 }
 
-async fn declare_queue(channel: &Channel, queue: &DeclareQueue) -> Result<(), UpstreamError> {
+async fn declare_queue(
+    channel: &Channel,
+    queue: &DeclareQueue,
+    passive: bool,
+) -> Result<(), UpstreamError> {
     let options = QueueDeclareOptions {
+        passive,
         durable: true,
         ..QueueDeclareOptions::default()
     };
@@ -81,6 +89,12 @@ async fn declare_queue(channel: &Channel, queue: &DeclareQueue) -> Result<(), Up
 
 fn explain(what: &str, name: &str, error: &lapin::Error) -> UpstreamError {
     match (error.kind(), failure(error)) {
+        // It is not there, with `passive`, and may come.
+        (ErrorKind::ProtocolError(refusal), error)
+            if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) =>
+        {
+            error
+        }
         (
             ErrorKind::ProtocolError(_),
             UpstreamError::Closed(reason) | UpstreamError::Refused(reason),

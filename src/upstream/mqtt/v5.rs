@@ -58,23 +58,31 @@ pub(super) fn start(settings: &MqttSettings, access: Access, capacity: usize) ->
     (Client(client), looped)
 }
 
+/// Decimal digits of a number.
+fn digits(number: u64) -> usize {
+    number
+        .checked_ilog10()
+        .map_or(1, |power| power as usize + 1)
+}
+
 /// Bytes of the packet that carries `message` (MQTT 5.0, 3.3).
 pub(super) fn size(message: &Message, qos: Qos) -> usize {
     let id = match qos {
         Qos::AtMostOnce => 0,
         Qos::AtLeastOnce => 2,
     };
-    // An identifier byte, then a length of two bytes before each text.
+    // An identifier byte, then a length of two bytes before each text; the expiry interval has four bytes.
     let mut properties = 1 + 2 + message.content_type.len();
+    properties += message.expires_in.map_or(0, |_| 1 + 4);
     if let Some(place) = &message.properties {
-        let digits = |number: u64| {
-            number
-                .checked_ilog10()
-                .map_or(1, |power| power as usize + 1)
-        };
-        let historical = if place.historical { 4 } else { 5 };
-        let values = 8 + digits(place.seq) + digits(place.device_seq) + historical;
-        properties += 4 * (1 + 2 + 2) + NAMES.iter().map(|name| name.len()).sum::<usize>() + values;
+        let pair = |name: &str, value: usize| 1 + 2 + name.len() + 2 + value;
+        let [stream, seq, device_seq, historical, part] = NAMES;
+        properties += pair(stream, 8) + pair(seq, digits(place.seq));
+        properties += pair(device_seq, digits(place.device_seq));
+        properties += pair(historical, if place.historical { 4 } else { 5 });
+        properties += place.part.map_or(0, |(nth, of)| {
+            pair(part, digits(nth.into()) + 1 + digits(of.into()))
+        });
     }
     let properties = super::length_bytes(properties) + properties;
     super::with_header(2 + message.address.key.len() + id + properties + message.payload.len())
@@ -83,15 +91,7 @@ pub(super) fn size(message: &Message, qos: Qos) -> usize {
 impl Client {
     /// Whether the message was taken; the room for it is the caller's matter.
     pub(super) fn publish(&self, message: Message, qos: Qos) -> bool {
-        let properties = PublishProperties {
-            content_type: Some(message.content_type.to_owned()),
-            user_properties: message
-                .properties
-                .iter()
-                .flat_map(user_properties)
-                .collect(),
-            ..PublishProperties::default()
-        };
+        let properties = publish_properties(&message);
         let qos = match qos {
             Qos::AtMostOnce => QoS::AtMostOnce,
             Qos::AtLeastOnce => QoS::AtLeastOnce,
@@ -175,17 +175,37 @@ impl Loop {
 }
 
 /// The user properties, named as AMQP's headers.
-const NAMES: [&str; 4] = ["stream", "seq", "device_seq", "historical"];
+const NAMES: [&str; 5] = ["stream", "seq", "device_seq", "historical", "part"];
 
 /// The record's place.
-fn user_properties(properties: &Properties) -> [(String, String); 4] {
-    let [stream, seq, device_seq, historical] = NAMES.map(str::to_owned);
-    [
+fn user_properties(properties: &Properties) -> Vec<(String, String)> {
+    let [stream, seq, device_seq, historical, part] = NAMES.map(str::to_owned);
+    let mut pairs = vec![
         (stream, properties.stream.to_string()),
         (seq, properties.seq.to_string()),
         (device_seq, properties.device_seq.to_string()),
         (historical, properties.historical.to_string()),
-    ]
+    ];
+    if let Some((nth, of)) = properties.part {
+        pairs.push((part, format!("{nth}/{of}")));
+    }
+    pairs
+}
+
+fn publish_properties(message: &Message) -> PublishProperties {
+    // Whole seconds, and at least one: what is too old already is for those who are there.
+    let seconds = |left: std::time::Duration| left.as_secs().clamp(1, u32::MAX.into());
+    let expiry = message.expires_in.map(seconds);
+    PublishProperties {
+        content_type: Some(message.content_type.to_owned()),
+        message_expiry_interval: expiry.and_then(|seconds| u32::try_from(seconds).ok()),
+        user_properties: message
+            .properties
+            .as_ref()
+            .map(user_properties)
+            .unwrap_or_default(),
+        ..PublishProperties::default()
+    }
 }
 
 fn last_will(will: &Message) -> LastWill {
@@ -244,6 +264,7 @@ mod tests {
                 stream: StreamId(1),
                 seq,
                 device_seq: seq,
+                part: historical.then_some((7, 1_200)),
                 historical,
                 timestamp_ms: 0,
             };
@@ -256,19 +277,12 @@ mod tests {
                 payload: Bytes::from(vec![b' '; payload]),
                 retain: false,
                 content_type: "application/json",
+                expires_in: historical.then_some(std::time::Duration::from_secs(9)),
                 properties: place.then_some(properties),
             };
-            let publish_properties = PublishProperties {
-                content_type: Some(message.content_type.to_owned()),
-                user_properties: message
-                    .properties
-                    .iter()
-                    .flat_map(user_properties)
-                    .collect(),
-                ..PublishProperties::default()
-            };
+            let properties = publish_properties(&message);
             let body = message.payload.clone();
-            let mut publish = Publish::new("a/b", QoS::AtLeastOnce, body, Some(publish_properties));
+            let mut publish = Publish::new("a/b", QoS::AtLeastOnce, body, Some(properties));
             publish.pkid = 1;
             assert_eq!(size(&message, Qos::AtLeastOnce), publish.size());
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use forebay::forward::route::Template;
 use forebay::forward::settings::{Delivery, ForwarderSettings, Pace, Routes, Start};
 use forebay::forward::{ForwarderStatus, ForwarderTask, Source};
-use forebay::payload::settings::{CodecKind, PayloadSettings};
+use forebay::payload::settings::{CodecKind, MessageKind, PayloadSettings};
 use forebay::reading::{
     Body, Catalogue, Clock, Description, Event, MapHash, Name, Observation, Outlet, RangeSet,
     Reading, Record, Scan, Schema, SchemaPoint, Stamp, StreamId, SystemClock, Value, ValueType,
@@ -217,6 +217,11 @@ impl Forwarder {
         found.unwrap_or_else(|_| panic!("never so: {:?}", self.status.borrow()))
     }
 
+    /// Without taking leave.
+    pub(crate) fn abort(self) {
+        self.task.abort();
+    }
+
     pub(crate) async fn stop(self) {
         self.cancel.cancel();
         timeout(Duration::from_secs(5), self.task)
@@ -236,16 +241,19 @@ pub(crate) fn settings(upstream: UpstreamSettings) -> ForwarderSettings {
         payload: PayloadSettings {
             codec: CodecKind::Json,
             integers_as_text: false,
+            message: MessageKind::Scan,
         },
         routes: Routes {
             exchange: template(""),
             scan: template("t/{gateway}/{device}/{scan}"),
             event: template("t/{gateway}/event"),
             describe: template("t/{gateway}/{device}/describe"),
+            status: None,
         },
         devices: Vec::new(),
         start: Start::Oldest,
         historical_after: Duration::from_secs(10),
+        expiry: None,
         delivery: Delivery::default(),
         pace: Pace {
             first: Duration::from_millis(20),

@@ -8,8 +8,7 @@ use forebay::upstream::amqp::Connection;
 use forebay::upstream::error::UpstreamError;
 use forebay::upstream::message::{Address, Answer, Incoming, Message, Properties};
 use forebay::upstream::settings::{
-    AmqpSettings, Binding, Declare, DeclareQueue, Endpoint, ExchangeKind, Login, QueueType, Secret,
-    TlsSettings, Unroutable,
+    AmqpSettings, Declare, Endpoint, Login, Secret, TlsSettings, Unroutable,
 };
 use lapin::types::AMQPValue;
 use tokio::time::{Instant, sleep, timeout};
@@ -29,6 +28,7 @@ pub(crate) fn settings(port: u16, vhost: &str) -> AmqpSettings {
         }],
         vhost: vhost.to_owned(),
         login: None,
+        external: false,
         declare: Declare::default(),
         unroutable: Unroutable::Wait,
         inflight: 100,
@@ -52,10 +52,12 @@ pub(super) fn message(token: u64, queue: &str) -> Message {
         payload: Bytes::from(format!("payload {token}")),
         retain: false,
         content_type: "application/json",
+        expires_in: None,
         properties: Some(Properties {
             stream: StreamId(0x5f3a_9c1e),
             seq: 1000 + token,
             device_seq: token,
+            part: None,
             historical: token.is_multiple_of(2),
             timestamp_ms: 1_700_000_000_123,
         }),
@@ -202,61 +204,6 @@ async fn what_a_full_queue_rejects_is_sent_again() {
     consumer.wait_for(BOUND, |all| all.len() >= 2).await;
     connection.submit(message(4, "small")).unwrap();
     assert_eq!(answer(&mut connection).await, (4, Answer::Confirmed));
-}
-
-#[tokio::test]
-#[ignore = "needs rabbitmq"]
-async fn exchange_queue_and_binding_are_declared_where_that_is_wanted() {
-    let broker = RabbitMq::shared();
-    let mut settings = of(&broker);
-    let binding = Binding {
-        exchange: "telemetry".to_owned(),
-        key: "#".to_owned(),
-    };
-    settings.declare = Declare {
-        exchange: Some(("telemetry".to_owned(), ExchangeKind::Topic)),
-        queue: Some(DeclareQueue {
-            name: "telemetry".to_owned(),
-            queue_type: QueueType::Quorum,
-            bind: Some(binding.clone()),
-        }),
-    };
-    for _ in 0..2 {
-        let mut connection = Connection::open(&settings, 0).await.unwrap();
-        let mut message = message(1, "meter-3.default");
-        message.address.exchange = "telemetry".into();
-        connection.submit(message).unwrap();
-        assert_eq!(answer(&mut connection).await, (1, Answer::Confirmed));
-        connection.close().await;
-    }
-    // To an exchange that others declared.
-    settings.declare.exchange = None;
-    settings.declare.queue = Some(DeclareQueue {
-        name: "second".to_owned(),
-        queue_type: QueueType::Classic,
-        bind: Some(binding),
-    });
-    let mut connection = Connection::open(&settings, 0).await.unwrap();
-    connection.submit(message(1, "second")).unwrap();
-    assert_eq!(answer(&mut connection).await, (1, Answer::Confirmed));
-    let consumer = broker.client().await.consume("second").await;
-    let mut routed = message(2, "meter-3.default");
-    routed.address.exchange = "telemetry".into();
-    connection.submit(routed).unwrap();
-    assert_eq!(answer(&mut connection).await, (2, Answer::Confirmed));
-    consumer.wait_for(BOUND, |all| all.len() == 2).await;
-    settings.declare.queue = Some(DeclareQueue {
-        name: "telemetry".to_owned(),
-        queue_type: QueueType::Classic,
-        bind: None,
-    });
-    let error = refusal(&settings).await;
-    let text = error.to_string();
-    assert!(matches!(error, UpstreamError::Rejected(_)), "{text}");
-    assert!(
-        text.contains("queue \"telemetry\": PRECONDITION_FAILED"),
-        "{text}"
-    );
 }
 
 #[tokio::test]
