@@ -13,6 +13,7 @@ mod dead_letter;
 mod directory;
 pub mod engine;
 pub mod envelope;
+mod holes;
 mod inlet;
 pub mod inspect;
 mod reader;
@@ -41,7 +42,7 @@ pub use settings::{Start, StoreSettings};
 pub use shared::ReadLimit;
 pub use writer::Writer;
 
-use engine::{EngineError, Kind, MemoryEngine};
+use engine::{EngineError, Kind, Medium};
 
 /// How often a flush is looked for: at a stop, so neither cost nor delay matters much.
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
@@ -83,23 +84,19 @@ pub fn open(
         .map_err(|error| StoreError::Engine(settings.dir.clone(), error))
 }
 
-/// As [`open`], with all values in `memory`; for tests. The directory of `settings` is not used.
+/// As [`open`], with all values on `medium`; for tests. The directory of `settings` is not used.
 ///
 /// # Errors
-/// None in practice; see [`open`].
-pub fn open_in_memory(
-    memory: &MemoryEngine,
+/// See [`open`].
+pub fn open_on(
+    medium: impl Medium + 'static,
     settings: &StoreSettings,
     clock: Clock,
     inlet: &Inlet,
 ) -> Result<(Store, Writer), StoreError> {
-    let opened = Writer::open(
-        Place::Memory(memory.clone()),
-        settings.clone(),
-        clock,
-        inlet,
-    );
-    opened.map_err(|error| StoreError::Engine(settings.dir.clone(), error))
+    let place = Place::Other(Box::new(medium));
+    Writer::open(place, settings.clone(), clock, inlet)
+        .map_err(|error| StoreError::Engine(settings.dir.clone(), error))
 }
 
 /// How the store is.
@@ -141,10 +138,12 @@ impl Store {
             Start::Newest => state.next,
         };
         let known = state.cursors.contains_key(upstream);
+        let before = state.forgotten.remove(upstream);
         let cursor = state
             .cursors
             .entry(upstream.clone())
-            .or_insert_with(|| Cursor::starting_at(from));
+            .or_insert_with(|| Cursor::starting_at(from, before.as_ref()));
+        cursor.attach();
         let confirmed = cursor.confirmed().clone();
         if !known {
             self.shared.changed(&mut state, true);
@@ -166,14 +165,18 @@ impl Store {
     /// longer in the store is passed over, so the first may be higher than `from`. What was read before the clock became
     /// synchronised, in the same boot, comes with its true time ([`Self::trust_clock`]).
     ///
+    /// Waits for the writer while 2,000 confirmations of some upstream, or 1,000 refusals, are not on disk; for the
+    /// confirmations not while the disk is in trouble.
+    ///
     /// # Errors
     /// The disk, or damage that the writer is mending: to be tried again.
     pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Arc<Record>>, ReadError> {
+        self.shared.caught_up().await;
         reader::read(&self.shared, from, limit).await
     }
 
     /// Adds to what an upstream has confirmed. Never waits; on disk with the next block, or after 500 confirmations or
-    /// a second, so a crash repeats 500 records at most.
+    /// a second. How many a crash may repeat is bounded by [`Self::read`], which waits.
     pub fn confirm(&self, upstream: &Name, confirmed: &RangeSet) {
         let mut state = self.shared.state();
         if let Some(cursor) = state.cursors.get_mut(upstream) {
@@ -181,6 +184,20 @@ impl Store {
             let urgent = cursor.unwritten() >= writer::MOST_UNWRITTEN;
             self.shared.changed(&mut state, urgent);
         }
+    }
+
+    /// Forgets an upstream that is no longer configured: its cursor and its session go, and what only it had not
+    /// confirmed is free. Whether it was known. Its dead letters stay. On disk at once, and at a stop for sure.
+    pub fn forget(&self, upstream: &Name) -> bool {
+        let mut state = self.shared.state();
+        let Some(mut cursor) = state.cursors.remove(upstream) else {
+            return false;
+        };
+        cursor.forget();
+        state.forgotten.insert(upstream.clone(), cursor);
+        state.sessions.remove(upstream);
+        self.shared.changed(&mut state, true);
+        true
     }
 
     /// Puts a record among the dead letters because `upstream` refused it for good, and takes it for confirmed, in one

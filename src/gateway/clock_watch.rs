@@ -215,7 +215,7 @@ mod tests {
             commit_window: Duration::ZERO,
         };
         let (memory, inlet) = (MemoryEngine::new(), Inlet::new(clock.clone()));
-        store::open_in_memory(&memory, &settings, clock.clone(), &inlet)
+        store::open_on(memory.clone(), &settings, clock.clone(), &inlet)
             .unwrap()
             .0
     }

@@ -3,16 +3,19 @@
 //! Written with a block now and then; what came later is read from the headers of the blocks behind it.
 //!
 //! The payload: version (1 byte, now 1), clean (1 byte), stream (`u32`), machine (`u64`: XXH3 of its id), next `seq`, `seq`
-//! behind the last record, lowest `seq` that is kept, next place of a dead letter (`u64` each), number of devices (varint), of each: name (text;
-//! empty: the gateway), next `device_seq` (varint), fingerprint of its last description in this stream (`u64`, 0: none);
-//! whether the end of the stream before is still to be told (1 byte), and then whether there was one (1 byte), its id
-//! (`u32`), its last `seq` (`u64`), the hole (ranges) and the reason (text).
+//! behind the last record, lowest `seq` that is kept, next place of a dead letter (`u64` each), next id of a schema
+//! (`u32`), number of devices (varint), of each: name (text; empty: the gateway), next `device_seq` (varint), fingerprint of
+//! its last description in this stream (`u64`, 0: none); whether the end of the stream before is still to be told (1 byte),
+//! and then whether there was one (1 byte), its id (`u32`), its last `seq` (`u64`), the hole (ranges) and the reason (text);
+//! what else is gone and not yet told ([`Holes::put`]).
 
 use std::collections::BTreeMap;
 
 use super::bytes::{Bytes, put_ranges, put_text, put_varint};
 use super::engine::{Kind, Write};
 use super::envelope;
+use super::holes::Holes;
+use super::schema::SchemaId;
 use crate::reading::{Detail, Event, Name, RangeSet, StreamId};
 
 const VERSION: u8 = 1;
@@ -101,10 +104,14 @@ pub(super) struct Checkpoint {
     pub(super) floor: u64,
     /// Place of the next dead letter.
     pub(super) next_dead: u64,
+    /// Id of the next schema: those of schemas that are forgotten are not used again.
+    pub(super) next_schema: SchemaId,
     /// By device; `None`: the gateway. Devices stay when none of their records is left.
     pub(super) counters: BTreeMap<Option<Name>, Counter>,
     /// The end of the stream before, as long as no record has told it.
     pub(super) broken: Option<Break>,
+    /// What is gone, as long as no record has told it.
+    pub(super) untold: Holes,
 }
 
 impl Checkpoint {
@@ -118,6 +125,7 @@ impl Checkpoint {
         let (stream, machine) = (StreamId(bytes.u32()?), bytes.u64()?);
         let (next, end, floor, next_dead) =
             (bytes.u64()?, bytes.u64()?, bytes.u64()?, bytes.u64()?);
+        let next_schema = bytes.u32()?;
         let mut counters = BTreeMap::new();
         for _ in 0..bytes.count(10)? {
             let name = bytes.text()?;
@@ -138,6 +146,7 @@ impl Checkpoint {
             0 => None,
             _ => Some(Break::found(&mut bytes)?),
         };
+        let untold = Holes::found(&mut bytes)?;
         Some(Self {
             generation,
             clean,
@@ -147,8 +156,10 @@ impl Checkpoint {
             end,
             floor,
             next_dead,
+            next_schema,
             counters,
             broken,
+            untold,
         })
     }
 
@@ -167,6 +178,7 @@ impl Checkpoint {
         ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
+        out.extend_from_slice(&self.next_schema.to_le_bytes());
         put_varint(&mut out, self.counters.len() as u64);
         for (device, counter) in &self.counters {
             put_text(&mut out, device.as_ref().map_or("", Name::as_str));
@@ -177,6 +189,7 @@ impl Checkpoint {
             None => out.push(0),
             Some(broken) => broken.put(&mut out),
         }
+        self.untold.put(&mut out);
         Write {
             kind: Kind::State,
             key: KEY.to_vec(),
@@ -188,6 +201,7 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::holes::Cause;
 
     #[test]
     fn comes_back_as_it_was_written() {
@@ -198,6 +212,7 @@ mod tests {
             floor: 7,
             machine: 3,
             next_dead: 2,
+            next_schema: 9,
             ..Checkpoint::default()
         };
         checkpoint.counters.insert(
@@ -220,6 +235,8 @@ mod tests {
             last: 8,
             hole: [(9, 99)].into_iter().collect(),
         });
+        let dropped = Cause::bound("max_size");
+        checkpoint.untold.add_count(&dropped, 3);
         let written = checkpoint.write().value.unwrap();
         let found = envelope::exactly(&written).unwrap();
         assert_eq!(

@@ -1,7 +1,8 @@
 //! What an upstream has confirmed: a set of ranges, from the first record on.
 //!
-//! The payload: version (1 byte, now 1), number of ranges (varint), of each the distance from the end of the one before
-//! and its length less one (varints).
+//! The payload: version (1 byte, now 1; 0: the upstream is forgotten, and nothing follows), number of ranges (varint), of each the distance from the end of the one before
+//! and its length less one (varints). What says that an upstream is forgotten stays, so that no older value of its cursor
+//! comes back when the store is rebuilt.
 
 use super::bytes::{Bytes, put_ranges};
 use super::engine::{Kind, Write};
@@ -9,6 +10,7 @@ use super::envelope;
 use crate::reading::{Name, RangeSet};
 
 const VERSION: u8 = 1;
+const FORGOTTEN: u8 = 0;
 /// Beyond this the smallest range is forgotten, which repeats its records.
 pub(super) const MOST_RANGES: usize = 1000;
 
@@ -17,17 +19,23 @@ pub(super) const MOST_RANGES: usize = 1000;
 pub(super) struct Cursor {
     confirmed: RangeSet,
     generation: u64,
-    /// Confirmations since it was last written.
+    /// Confirmations since it was last given to be written.
     unwritten: u64,
+    /// Confirmations that were given to be written, and may not be there yet.
+    writing: u64,
     /// It differs from what is on disk.
     changed: bool,
+    /// Its upstream has registered since the store was opened: it is not one that left the configuration.
+    attached: bool,
+    forgotten: bool,
 }
 
 impl Cursor {
-    /// A new cursor that begins at `from`.
-    pub(super) fn starting_at(from: u64) -> Self {
+    /// A new cursor that begins at `from`, of an upstream that is new or (`before`) was forgotten.
+    pub(super) fn starting_at(from: u64, before: Option<&Self>) -> Self {
         let mut cursor = Self {
             changed: true,
+            generation: before.map_or(0, |before| before.generation),
             ..Self::default()
         };
         cursor.confirmed.insert(1, from.saturating_sub(1));
@@ -37,14 +45,29 @@ impl Cursor {
     /// Reads one from disk.
     pub(super) fn found(payload: &[u8], generation: u64) -> Option<Self> {
         let mut bytes = Bytes(payload);
-        if bytes.u8()? != VERSION {
-            return None;
-        }
+        let (confirmed, forgotten) = match bytes.u8()? {
+            VERSION => (bytes.ranges()?, false),
+            FORGOTTEN => (RangeSet::new(), true),
+            _ => return None,
+        };
         Some(Self {
-            confirmed: bytes.ranges()?,
+            confirmed,
             generation,
+            forgotten,
             ..Self::default()
         })
+    }
+
+    /// Has it say that its upstream is forgotten.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
+        self.changed = true;
+        self.confirmed = RangeSet::new();
+    }
+
+    /// Whether its upstream is forgotten.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.forgotten
     }
 
     /// All that is confirmed.
@@ -82,9 +105,24 @@ impl Cursor {
         }
     }
 
-    /// Confirmations that a crash now would repeat.
+    /// Notes that its upstream is at work.
+    pub(super) fn attach(&mut self) {
+        self.attached = true;
+    }
+
+    /// Whether its upstream is at work; else it has left the configuration.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Confirmations that are not given to be written yet.
     pub(super) fn unwritten(&self) -> u64 {
         self.unwritten
+    }
+
+    /// Confirmations that a crash now may repeat.
+    pub(super) fn at_risk(&self) -> u64 {
+        self.unwritten.saturating_add(self.writing)
     }
 
     /// Whether it is to be written.
@@ -92,20 +130,32 @@ impl Cursor {
         self.changed
     }
 
-    /// Has it written again.
+    /// Has it written again: what was given to be written may not be there.
     pub(super) fn touch(&mut self) {
         self.changed = true;
+        self.unwritten = self.at_risk();
+        self.writing = 0;
     }
 
-    /// The value to write; it counts as written then.
+    /// What was given to be written is there.
+    pub(super) fn written(&mut self) {
+        self.writing = 0;
+    }
+
+    /// The value to write; then [`Self::written`], or after an error [`Self::touch`].
     pub(super) fn write(&mut self, upstream: &Name) -> Write {
         self.generation = self.generation.saturating_add(1);
+        self.writing = self.at_risk();
         self.unwritten = 0;
         self.changed = false;
         let key = upstream.as_str().as_bytes();
         let mut value = envelope::begin(Kind::Cursor, key, self.generation);
-        value.push(VERSION);
-        put_ranges(&mut value, &self.confirmed);
+        if self.forgotten {
+            value.push(FORGOTTEN);
+        } else {
+            value.push(VERSION);
+            put_ranges(&mut value, &self.confirmed);
+        }
         Write {
             kind: Kind::Cursor,
             key: key.to_vec(),
@@ -125,11 +175,17 @@ mod tests {
     #[test]
     fn comes_back_as_it_was_written() {
         let name = Name::new("cloud").unwrap();
-        let mut cursor = Cursor::starting_at(5);
+        let mut cursor = Cursor::starting_at(5, None);
         cursor.confirm(&set(&[(7, 9), (12, 12)]));
         assert_eq!((cursor.oldest(), cursor.unwritten()), (5, 4));
         let written = cursor.write(&name).value.unwrap();
         assert!(!cursor.changed());
+        assert_eq!((cursor.unwritten(), cursor.at_risk()), (0, 4));
+        cursor.touch();
+        assert_eq!(cursor.unwritten(), 4, "the write failed");
+        cursor.write(&name);
+        cursor.written();
+        assert_eq!(cursor.at_risk(), 0);
         let found = envelope::exactly(&written).unwrap();
         let again = Cursor::found(found.payload, found.generation).unwrap();
         assert_eq!(again.confirmed(), &set(&[(1, 4), (7, 9), (12, 12)]));
@@ -137,8 +193,25 @@ mod tests {
     }
 
     #[test]
+    fn a_forgotten_one_begins_anew_and_above_its_old_values() {
+        let name = Name::new("cloud").unwrap();
+        let mut cursor = Cursor::starting_at(5, None);
+        cursor.write(&name);
+        cursor.forget();
+        assert!(cursor.changed());
+        let written = cursor.write(&name).value.unwrap();
+        let found = envelope::exactly(&written).unwrap();
+        let gone = Cursor::found(found.payload, found.generation).unwrap();
+        assert!(gone.is_forgotten());
+        let mut again = Cursor::starting_at(9, Some(&gone));
+        let written = again.write(&name).value.unwrap();
+        assert_eq!(envelope::exactly(&written).unwrap().generation, 3);
+        assert!(!again.is_forgotten() && again.oldest() == 9);
+    }
+
+    #[test]
     fn keeps_its_bound_by_forgetting_the_smallest_range() {
-        let mut cursor = Cursor::starting_at(2);
+        let mut cursor = Cursor::starting_at(2, None);
         for n in 1..=1001 {
             cursor.confirm(&set(&[(n * 10, n * 10 + u64::from(n != 500))]));
         }

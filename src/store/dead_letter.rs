@@ -84,11 +84,18 @@ impl DeadLetter {
     }
 }
 
-/// Which dead letters there are: place and size of each, the oldest first.
+/// Which dead letters there are, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
-    kept: VecDeque<(u64, usize)>,
+    kept: VecDeque<Kept>,
     bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    place: u64,
+    bytes: usize,
+    upstream: Name,
 }
 
 impl Letters {
@@ -96,16 +103,21 @@ impl Letters {
     pub(super) fn found(values: &[Keyed]) -> Self {
         let mut letters = Self::default();
         for (key, value) in values {
-            if let Ok(place) = key.as_slice().try_into() {
-                letters.keep(u64::from_be_bytes(place), value.len());
+            let upstream = envelope::exactly(value).and_then(|value| upstream(value.payload));
+            if let (Ok(place), Some(upstream)) = (key.as_slice().try_into(), upstream) {
+                letters.keep(u64::from_be_bytes(place), value.len(), upstream);
             }
         }
         letters
     }
 
-    fn keep(&mut self, place: u64, bytes: usize) {
-        self.kept.push_back((place, bytes));
+    fn keep(&mut self, place: u64, bytes: usize, upstream: Name) {
         self.bytes = self.bytes.saturating_add(bytes);
+        self.kept.push_back(Kept {
+            place,
+            bytes,
+            upstream,
+        });
     }
 
     /// How many.
@@ -117,30 +129,37 @@ impl Letters {
     pub(super) fn next(&self) -> u64 {
         self.kept
             .back()
-            .map_or(0, |(place, _)| place.saturating_add(1))
+            .map_or(0, |last| last.place.saturating_add(1))
     }
 
-    /// What to write to keep `letter` at `place`: itself, and the removal of those that no longer fit.
-    pub(super) fn add(&mut self, letter: &DeadLetter, place: u64) -> Vec<Write> {
+    /// What to write to keep `letter` at `place`: itself, and the removal of those that no longer fit; and whose they were.
+    pub(super) fn add(&mut self, letter: &DeadLetter, place: u64) -> (Vec<Write>, Vec<Name>) {
         let Some(write) = letter.encode(place) else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
-        self.keep(place, write.value.as_ref().map_or(0, Vec::len));
-        let mut writes = vec![write];
+        let size = write.value.as_ref().map_or(0, Vec::len);
+        self.keep(place, size, letter.upstream.clone());
+        let (mut writes, mut gone) = (vec![write], Vec::new());
         while self.kept.len() > MOST_LETTERS || self.bytes > MOST_BYTES {
-            let Some((oldest, size)) = self.kept.pop_front() else {
+            let Some(oldest) = self.kept.pop_front() else {
                 break;
             };
-            self.bytes = self.bytes.saturating_sub(size);
-            log::warn!("the oldest of {MOST_LETTERS} dead letters makes room");
+            self.bytes = self.bytes.saturating_sub(oldest.bytes);
+            gone.push(oldest.upstream);
             writes.push(Write {
                 kind: Kind::DeadLetter,
-                key: oldest.to_be_bytes().to_vec(),
+                key: oldest.place.to_be_bytes().to_vec(),
                 value: None,
             });
         }
-        writes
+        (writes, gone)
     }
+}
+
+/// Who refused the record of a dead letter.
+fn upstream(payload: &[u8]) -> Option<Name> {
+    let mut bytes = Bytes(payload);
+    (bytes.u8()? == VERSION).then(|| bytes.name()).flatten()
 }
 
 /// Reads dead letters from their values; damaged ones are passed over.
@@ -202,10 +221,12 @@ mod tests {
     fn the_oldest_make_room() {
         let mut letters = Letters::default();
         for place in 0..MOST_LETTERS as u64 {
-            assert_eq!(letters.add(&letter(place, ""), place).len(), 1);
+            let (writes, gone) = letters.add(&letter(place, ""), place);
+            assert_eq!((writes.len(), gone.len()), (1, 0));
         }
-        let writes = letters.add(&letter(1, &"ä".repeat(9999)), MOST_LETTERS as u64);
+        let (writes, gone) = letters.add(&letter(1, &"ä".repeat(9999)), MOST_LETTERS as u64);
         assert_eq!((writes.len(), letters.count()), (2, MOST_LETTERS));
+        assert_eq!(gone, [letter(0, "").upstream], "for it is told");
         assert_eq!(writes[1].key, 0u64.to_be_bytes());
         assert!(writes[0].value.as_ref().unwrap().len() < 2 * MOST_REASON);
     }

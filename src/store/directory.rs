@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StoreError;
-use super::engine::{Engine, EngineError, Kind, Look, MemoryEngine, Opening, fjall as disk};
+use super::engine::{Engine, EngineError, Kind, Look, Medium, Opening, fjall as disk};
 use super::envelope;
 use crate::reading::StreamId;
 
@@ -26,8 +26,8 @@ const FORMAT_LINE: &str = "forebay store ";
 pub(super) enum Place {
     /// In a directory, which stays locked as long as this lives.
     Disk { dir: PathBuf, _lock: File },
-    /// In memory, for tests.
-    Memory(MemoryEngine),
+    /// Wherever a test has it.
+    Other(Box<dyn Medium>),
 }
 
 impl Place {
@@ -95,7 +95,7 @@ impl Place {
     /// Opens the engine.
     pub(super) fn open(&self) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
         match self {
-            Self::Memory(engine) => Ok((Arc::new(engine.clone()), Opening::default())),
+            Self::Other(medium) => medium.open(None),
             Self::Disk { dir, .. } => disk::FjallEngine::open(dir)
                 .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
         }
@@ -104,7 +104,10 @@ impl Place {
     /// Opens the engine where that changes no value in it.
     pub(super) fn look(&self) -> Result<Look, EngineError> {
         match self {
-            Self::Memory(engine) => Ok(Look::Whole(Arc::new(engine.clone()), Opening::default())),
+            Self::Other(medium) => {
+                let (engine, opening) = medium.open(None)?;
+                Ok(Look::Whole(engine, opening))
+            }
             Self::Disk { dir, .. } => disk::FjallEngine::look(dir),
         }
     }
@@ -112,13 +115,7 @@ impl Place {
     /// Rebuilds the engine from what is intact. It must not be open.
     pub(super) fn rebuild(&self, why: String) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
         match self {
-            Self::Memory(engine) => Ok((
-                Arc::new(engine.clone()),
-                Opening {
-                    rebuilt: Some(why),
-                    ..Opening::default()
-                },
-            )),
+            Self::Other(medium) => medium.open(Some(why)),
             Self::Disk { dir, .. } => disk::FjallEngine::rebuild(dir, why)
                 .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
         }
@@ -127,7 +124,7 @@ impl Place {
     /// Notes that what the last opening told is in the engine now.
     pub(super) fn settle(&self) -> Result<(), EngineError> {
         match self {
-            Self::Memory(_) => Ok(()),
+            Self::Other(_) => Ok(()),
             Self::Disk { dir, .. } => disk::FjallEngine::settle(dir),
         }
     }
@@ -135,7 +132,7 @@ impl Place {
     /// Bytes that the directory takes, by allocated blocks.
     pub(super) fn used(&self) -> u64 {
         match self {
-            Self::Memory(_) => 0,
+            Self::Other(medium) => medium.used(),
             Self::Disk { dir, .. } => allocated(dir),
         }
     }
@@ -143,7 +140,7 @@ impl Place {
     /// Bytes free on the file system for this process, and the file system's size.
     pub(super) fn free(&self) -> Option<(u64, u64)> {
         match self {
-            Self::Memory(_) => None,
+            Self::Other(medium) => medium.free(),
             Self::Disk { dir, .. } => {
                 let found = rustix::fs::statvfs(dir).ok()?;
                 Some((

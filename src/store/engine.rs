@@ -68,6 +68,21 @@ pub enum Look {
     Ailing(String),
 }
 
+/// What an engine that is not in a directory lives on: for tests, which can have it fail as a disk does.
+pub trait Medium: Send {
+    /// Opens the engine; for the reason `rebuild`, of what is intact. No other is open then.
+    ///
+    /// # Errors
+    /// As the medium has it.
+    fn open(&self, rebuild: Option<String>) -> Result<(Arc<dyn Engine>, Opening), EngineError>;
+
+    /// Bytes that the values take.
+    fn used(&self) -> u64;
+
+    /// Bytes that are free, and how many there are at all; `None`: no end of them.
+    fn free(&self) -> Option<(u64, u64)>;
+}
+
 /// Keeps the store's values. One thread writes; any may read.
 pub trait Engine: Send + Sync {
     /// Puts all of `batch` or nothing of it; with `durable` it is on the disk when this returns.

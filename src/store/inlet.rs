@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::reading::{Body, Clock, Detail, Event, EventName, Name, Observation, Outlet};
+use crate::reading::{
+    Body, Clock, Description, Detail, Event, EventName, Name, Observation, Outlet, Record,
+};
 
 /// Most that waits, in readings; an observation counts for eight more. About 10 MB: at 25,000 values a second
 /// a disk may stall for 7 seconds, and a slower plant's for minutes, before anything falls out.
@@ -57,10 +59,22 @@ struct Waiting {
     arrived: u64,
     weight: usize,
     overflow: BTreeMap<Option<Name>, Overflow>,
+    /// The last description of each device: a new stream begins with them.
+    described: BTreeMap<Name, Arc<Description>>,
+    /// What a writer that panicked had taken out.
+    left: Option<Left>,
     /// The writer sleeps until something arrives.
     wanted: bool,
     /// The writer is to look at what else there is to do.
     rung: bool,
+}
+
+/// What a writer that panicked leaves to the next one.
+pub(super) struct Left {
+    /// Numbered; perhaps on disk.
+    pub(super) pending: Vec<Arc<Record>>,
+    /// Not numbered yet.
+    pub(super) own: VecDeque<Observation>,
 }
 
 /// The queue between the field and the writer, and the bell that wakes the writer.
@@ -79,6 +93,10 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.weight = waiting.weight.saturating_add(weight(&observation));
         waiting.arrived = waiting.arrived.saturating_add(1);
+        if let Body::Description(description) = &observation.body {
+            let device = description.device.clone();
+            waiting.described.insert(device, Arc::clone(description));
+        }
         let item = (waiting.arrived, observation);
         match item.1.body {
             Body::Scan(_) => waiting.scans.push_back(item),
@@ -124,6 +142,27 @@ impl Queue {
     /// Whether anything waits to be committed.
     pub(super) fn has_any(&self) -> bool {
         self.lock().has_any()
+    }
+
+    /// The last description of each device, as observed now.
+    pub(super) fn described(&self) -> Vec<Observation> {
+        let stamp = self.clock.now();
+        let waiting = self.lock();
+        let described = waiting.described.values().map(|description| Observation {
+            stamp,
+            body: Body::Description(Arc::clone(description)),
+        });
+        described.collect()
+    }
+
+    /// Keeps what a writer had taken out for the next one.
+    pub(super) fn leave(&self, left: Left) {
+        self.lock().left = Some(left);
+    }
+
+    /// What the writer before left.
+    pub(super) fn left(&self) -> Option<Left> {
+        self.lock().left.take()
     }
 
     /// Takes what waits, oldest first, up to about `most` readings, with an event for each device of which

@@ -216,7 +216,7 @@ impl Inspection {
     fn dir(&self) -> &Path {
         match &self.place {
             Place::Disk { dir, .. } => dir,
-            Place::Memory(_) => Path::new(""),
+            Place::Other(_) => Path::new(""),
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Loaded {
     pub(super) checkpoint: Checkpoint,
     pub(super) schemas: SchemaTable,
     pub(super) cursors: Vec<(Name, Cursor)>,
+    /// What is kept of upstreams that were forgotten.
+    pub(super) forgotten: Vec<(Name, Cursor)>,
     pub(super) sessions: Vec<(Name, Session)>,
     pub(super) letters: Letters,
     pub(super) clocks: Clocks,
@@ -90,7 +92,9 @@ pub(super) fn load(
     } else {
         checkpoint.next
     };
-    let cursors = named(engine, Kind::Cursor, Cursor::found)?;
+    let (forgotten, cursors): (Vec<_>, Vec<_>) = named(engine, Kind::Cursor, Cursor::found)?
+        .into_iter()
+        .partition(|(_, cursor)| cursor.is_forgotten());
     // What all had confirmed may have gone without a note of it.
     let confirmed = cursors
         .iter()
@@ -109,6 +113,7 @@ pub(super) fn load(
         clean: checkpoint.clean,
         schemas,
         cursors,
+        forgotten,
         sessions: named(engine, Kind::Session, |value, generation| {
             Some(Session {
                 value: value.to_vec(),
@@ -148,6 +153,12 @@ pub(super) fn load(
 }
 
 impl Loaded {
+    /// The stream of the records that are on disk, and the `seq` behind the last.
+    pub(super) fn stands_at(&self) -> (StreamId, u64) {
+        let ended = self.broken.as_ref().and_then(|broken| broken.previous);
+        (ended.unwrap_or(self.checkpoint.stream), self.end)
+    }
+
     fn begin_stream(
         &mut self,
         reason: String,

@@ -110,28 +110,50 @@ impl SchemaTable {
         }
     }
 
-    /// Forgets what only blocks below `floor` used.
-    pub(super) fn forget_below(&mut self, floor: u64) -> Vec<Write> {
+    /// Has all definitions written again: it is not known which are on disk.
+    pub(super) fn unwritten(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.new = true;
+        }
+    }
+
+    /// The schemas that only blocks below `floor` used.
+    pub(super) fn unused_below(&self, floor: u64) -> Vec<SchemaId> {
         let unused = |entry: &Entry| !entry.new && entry.last_used < floor;
-        let ids: Vec<SchemaId> = self
-            .entries
-            .iter()
+        let entries = self.entries.iter();
+        entries
             .filter(|(_, entry)| unused(entry))
             .map(|(&id, _)| id)
-            .collect();
-        for id in &ids {
+            .collect()
+    }
+
+    /// Forgets schemas whose definitions are gone.
+    pub(super) fn forget(&mut self, ids: &[SchemaId]) {
+        for id in ids {
             if let Some(entry) = self.entries.remove(id) {
                 self.by_content.remove(&entry.schema);
             }
         }
         self.by_pointer.retain(|_, (_, id)| !ids.contains(id));
-        ids.iter()
-            .map(|id| Write {
-                kind: Kind::Schema,
-                key: id.to_be_bytes().to_vec(),
-                value: None,
-            })
-            .collect()
+    }
+
+    /// The id of the next new schema.
+    pub(super) fn next(&self) -> SchemaId {
+        self.next
+    }
+
+    /// Has new schemas begin at `next`, where they do not begin beyond it.
+    pub(super) fn begin_at(&mut self, next: SchemaId) {
+        self.next = self.next.max(next);
+    }
+}
+
+/// What takes a definition out.
+pub(super) fn removal(id: SchemaId) -> Write {
+    Write {
+        kind: Kind::Schema,
+        key: id.to_be_bytes().to_vec(),
+        value: None,
     }
 }
 
@@ -289,9 +311,16 @@ mod tests {
             2,
             "ids are not used twice"
         );
-        assert_eq!(reopened.forget_below(4).len(), 0);
-        reopened.written();
-        assert_eq!(reopened.forget_below(5).len(), 1);
+        assert!(reopened.unused_below(4).is_empty());
+        assert_eq!(reopened.unused_below(6), [1], "2 is not on disk yet");
+        reopened.forget(&[1]);
         assert!(reopened.get(1).is_none() && reopened.get(2).is_some());
+        let mut again = SchemaTable::default();
+        again.begin_at(reopened.next());
+        assert_eq!(
+            again.use_for(&schema("press"), 9),
+            3,
+            "also after all are forgotten"
+        );
     }
 }

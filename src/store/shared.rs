@@ -1,14 +1,16 @@
 //! What the writer and the readers of a store share.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::clocks::Clocks;
 use super::cursor::Cursor;
 use super::engine::{Engine, EngineError};
+use super::holes::Cause;
 use super::inlet::{Queue, readings};
 use super::schema::SchemaTable;
 use crate::reading::{Name, RangeSet, Record, StreamId};
@@ -17,6 +19,11 @@ use crate::reading::{Name, RangeSet, Record, StreamId};
 const MOST_CACHED: usize = 30_000;
 /// A record's own size, in readings.
 const OVERHEAD: usize = 4;
+/// With so many confirmations of an upstream at risk, reading waits for the writer: a crash must not repeat any number of
+/// records. Several times what is written without delay, so that only a slow disk holds anybody up.
+const MOST_AT_RISK: u64 = 2000;
+/// With so many refusals that the writer has not taken, reading waits for it as well: they take memory.
+const MOST_REFUSALS: usize = 1000;
 
 pub(super) struct Shared {
     /// `None` while the writer opens it anew.
@@ -27,6 +34,8 @@ pub(super) struct Shared {
     pub(super) queue: Arc<Queue>,
     /// Since when the writer is at one piece of work; `None`: it waits for some.
     pub(super) busy: Mutex<Option<Instant>>,
+    /// Tells that notes were written, or that the state of the writer changed.
+    pub(super) written: Notify,
 }
 
 /// What changes with each commit and confirmation.
@@ -40,6 +49,8 @@ pub(super) struct State {
     pub(super) sessions: BTreeMap<Name, Session>,
     pub(super) clocks: Clocks,
     pub(super) refusals: Vec<Refusal>,
+    /// What is kept of upstreams that were forgotten, so that they stay so.
+    pub(super) forgotten: BTreeMap<Name, Cursor>,
     /// Since when something is to be written without a block.
     pub(super) changed: Option<Instant>,
     /// Enough is to be written that it should not wait.
@@ -49,6 +60,8 @@ pub(super) struct State {
     /// A reader came upon damage.
     pub(super) damaged: Option<String>,
     pub(super) stopping: bool,
+    /// There is no writer any more.
+    pub(super) closed: bool,
     pub(super) trouble: Option<String>,
     pub(super) disk: u64,
     pub(super) dead: usize,
@@ -189,6 +202,18 @@ impl Shared {
         *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = busy.then(Instant::now);
     }
 
+    /// Waits while so much is confirmed or refused, and not on disk, that reading more had better wait for the writer.
+    pub(super) async fn caught_up(&self) {
+        loop {
+            let mut written = pin!(self.written.notified());
+            written.as_mut().enable();
+            if self.state().is_caught_up() {
+                return;
+            }
+            written.await;
+        }
+    }
+
     /// Notes that something is to be written without a block, and wakes the writer where it does not know yet.
     pub(super) fn changed(&self, state: &mut State, urgent: bool) {
         let first = state.changed.is_none();
@@ -202,7 +227,73 @@ impl Shared {
     }
 }
 
+/// Who misses records when they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Every upstream has confirmed them.
+    Nobody,
+    /// Some upstream that is at work, or, where there is none at all, whoever comes later.
+    Somebody,
+    /// Only these, which have left the configuration and were not forgotten.
+    Only(Vec<Name>),
+}
+
+impl Lost {
+    /// What the events say of it.
+    pub(super) fn causes(self, reason: &'static str) -> impl Iterator<Item = Cause> {
+        let upstreams = match self {
+            Self::Nobody => Vec::new(),
+            Self::Somebody => vec![None],
+            Self::Only(names) => names.into_iter().map(Some).collect(),
+        };
+        upstreams.into_iter().map(move |upstream| Cause {
+            upstream,
+            ..Cause::bound(reason)
+        })
+    }
+}
+
 impl State {
+    /// To whom `first..=last` are lost when they go.
+    pub(super) fn lost_to(&self, first: u64, last: u64) -> Lost {
+        let misses = |cursor: &Cursor| cursor.confirmed().first_missing(first) <= last;
+        let mut attached = self.cursors.values().filter(|cursor| cursor.is_attached());
+        if self.cursors.is_empty() || attached.any(misses) {
+            return Lost::Somebody;
+        }
+        let missing = self.cursors.iter().filter(|(_, cursor)| misses(cursor));
+        let names: Vec<Name> = missing.map(|(name, _)| name.clone()).collect();
+        if names.is_empty() {
+            Lost::Nobody
+        } else {
+            Lost::Only(names)
+        }
+    }
+
+    /// Whether some upstream has confirmed some of `first..=last`.
+    pub(super) fn is_partly_confirmed(&self, first: u64, last: u64) -> bool {
+        let touches = |cursor: &Cursor| {
+            let mut ranges = cursor.confirmed().iter();
+            ranges.any(|(from, to)| from <= last && to >= first)
+        };
+        self.cursors.values().any(touches)
+    }
+
+    /// Every cursor that may have to be written.
+    pub(super) fn written_cursors(&mut self) -> impl Iterator<Item = (&Name, &mut Cursor)> {
+        self.cursors.iter_mut().chain(self.forgotten.iter_mut())
+    }
+
+    fn is_caught_up(&self) -> bool {
+        let safe = || {
+            self.cursors
+                .values()
+                .all(|cursor| cursor.at_risk() < MOST_AT_RISK)
+        };
+        // With the disk in trouble forwarding goes on: a crash repeats more then, but nobody waits for what is there.
+        self.closed || self.refusals.len() < MOST_REFUSALS && (self.trouble.is_some() || safe())
+    }
+
     /// Records from memory, with their true times; `None`: they must be read from disk.
     pub(super) fn in_memory(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
         Some(self.with_true_times(self.as_read(from, limit)?))

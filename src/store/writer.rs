@@ -2,7 +2,6 @@
 
 mod age;
 mod commit;
-mod drops;
 mod refusals;
 mod retention;
 mod trouble;
@@ -11,17 +10,18 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::checkpoint::Checkpoint;
 use super::dead_letter::Letters;
 use super::directory::{self, Place};
 use super::engine::{EngineError, Write};
-use super::inlet::Inlet;
+use super::holes::Holes;
+use super::inlet::{Inlet, Left};
 use super::recovery::{self, Known, Loaded};
 use super::shared::{Recent, Shared, State};
 use super::{Store, StoreSettings};
-use crate::reading::{Body, Clock, Detail, Event, EventName, Observation, Record};
+use crate::reading::{Body, Clock, Detail, Event, EventName, Observation, Record, StreamId};
 use crate::support::backoff::Backoff;
 
 /// So many confirmations are written at once, without waiting for the next block.
@@ -44,14 +44,14 @@ pub struct Writer {
     machine: u64,
     checkpoint: Checkpoint,
     letters: Letters,
-    /// Events of the store's own, to go before what waits in the inlet.
+    /// To go before what waits in the inlet: events of the store's own, and what a failed commit had taken.
     own: VecDeque<Observation>,
-    /// Numbered, and not yet durable.
+    /// Numbered, and not yet durable; between a commit that failed and the next opening it is not known whether they are.
     pending: Vec<Arc<Record>>,
     /// Of refusals: to go with the next block.
     notes: Vec<Write>,
-    /// What is to be told of numbers that are gone, and was not worth an event of its own.
-    untold: drops::Holes,
+    /// Taken out of the checkpoint by events that are not yet durable.
+    telling: Holes,
     last_commit: Option<Instant>,
     last_sync: Instant,
     last_mark: Option<Instant>,
@@ -60,15 +60,24 @@ pub struct Writer {
     /// The next block takes the checkpoint along.
     checkpoint_due: bool,
     room: retention::Room,
+    need: trouble::Need,
     backoff: Backoff,
     /// When the engine stopped by itself of late.
     stops: Vec<Instant>,
 }
 
 impl Drop for Writer {
-    /// Also after a panic: another writer can open the store then, whoever still has a handle on this one.
+    /// Also after a panic: another writer can open the store then, whoever still has a handle on this one, and goes on
+    /// with what this one had taken from the inlet.
     fn drop(&mut self) {
         drop(self.shared.set_engine(None));
+        self.shared.state().closed = true;
+        self.shared.written.notify_waiters();
+        let own = std::mem::take(&mut self.own);
+        let pending = std::mem::take(&mut self.pending);
+        if !own.is_empty() || !pending.is_empty() {
+            self.shared.queue.leave(Left { pending, own });
+        }
     }
 }
 
@@ -92,6 +101,7 @@ impl Writer {
             head: watch::Sender::new(0),
             queue: inlet.queue(),
             busy: Mutex::default(),
+            written: Notify::new(),
         });
         let mut writer = Self {
             shared: Arc::clone(&shared),
@@ -105,20 +115,39 @@ impl Writer {
             own: VecDeque::new(),
             pending: Vec::new(),
             notes: Vec::new(),
-            untold: drops::Holes::default(),
+            telling: Holes::default(),
             last_commit: None,
             last_sync: Instant::now(),
             last_mark: None,
             unsynced: false,
             checkpoint_due: true,
+            need: trouble::Need::Nothing,
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(10)),
             stops: Vec::new(),
         };
         let started = writer.started(&loaded);
         writer.letters = std::mem::take(&mut loaded.letters);
+        let there = loaded.stands_at();
         writer.take_over(loaded)?;
         writer.say(started);
+        writer.own.extend(shared.queue.described());
+        writer.go_on_from(there);
         Ok((Store { shared }, writer))
+    }
+
+    /// Takes what a writer that panicked had taken and not committed; `there`: the stream and the end of what is on disk.
+    fn go_on_from(&mut self, there: (StreamId, u64)) {
+        let Some(left) = self.shared.queue.left() else {
+            return;
+        };
+        let committed = left
+            .pending
+            .first()
+            .is_some_and(|first| first.stream == there.0 && first.seq < there.1);
+        if !committed {
+            self.own.extend(commit::unnumbered(left.pending));
+        }
+        self.own.extend(left.own);
     }
 
     /// Commits until [`Store::stop`], then once more what has gathered by then.
@@ -130,28 +159,55 @@ impl Writer {
             self.wait();
             self.shared.set_busy(true);
         }
-        self.finish();
+        self.close();
+    }
+
+    /// One round of [`Self::run`]: whatever is due, without waiting for more.
+    pub fn turn(&mut self) {
+        if let Err(error) = self.round() {
+            self.trouble(error);
+        }
+    }
+
+    fn round(&mut self) -> Result<(), EngineError> {
+        self.look_for_damage();
+        self.mend()?;
+        if self.has_records() && self.window_is_over() {
+            self.commit()?;
+        } else {
+            self.write_notes()?;
+        }
+        self.tend()
+    }
+
+    /// Commits what has gathered, and notes that the stop was in order.
+    pub fn close(mut self) {
+        match self.mend().and_then(|()| self.last_round()) {
+            Ok(()) => self.set_mark(),
+            Err(error) => log::error!("the store could not be closed in order: {error}"),
+        }
         self.shared.set_busy(false);
     }
 
-    /// One round: whatever is due.
-    fn turn(&mut self) {
-        self.rebuild_if_damaged();
-        let result = if self.has_records() && self.window_is_over() {
-            self.commit()
-        } else {
-            self.write_notes()
-        };
-        let result = result.and_then(|()| self.tend());
-        if let Err(error) = result {
-            self.trouble(error);
+    fn last_round(&mut self) -> Result<(), EngineError> {
+        let away = self.room.tell_away();
+        away.into_iter().for_each(|event| self.say(event));
+        self.checkpoint.untold.make_due();
+        while self.has_records() {
+            self.commit()?;
         }
+        let mut writes = self.note_writes();
+        writes.push(self.checkpoint_write(|last| last.clean = true));
+        self.shared.engine()?.append(writes, true)?;
+        self.wrote();
+        Ok(())
     }
 
     /// Whether a block would not be empty.
     fn has_records(&self) -> bool {
         !self.pending.is_empty()
             || !self.own.is_empty()
+            || self.checkpoint.untold.is_due()
             || self.shared.queue.has_any()
             || !self.shared.state().refusals.is_empty()
     }
@@ -163,8 +219,14 @@ impl Writer {
 
     /// Sleeps until something is due. Without anything to write there is no deadline, and no wake-up.
     fn wait(&self) {
-        let has_own = !self.pending.is_empty()
-            || !self.own.is_empty()
+        if let Some(until) = self.need.until() {
+            while Instant::now() < until && !self.shared.state().stopping {
+                self.shared.queue.wait(false, Some(until));
+            }
+            return;
+        }
+        let has_own = !self.own.is_empty()
+            || self.checkpoint.untold.is_due()
             || !self.shared.state().refusals.is_empty();
         let window = self
             .last_commit
@@ -194,30 +256,6 @@ impl Writer {
             .flatten()
             .min();
         self.shared.queue.wait(wanted, until);
-    }
-
-    /// The last round: everything on disk, and a note that the stop was in order.
-    fn finish(&mut self) {
-        let now = |event| Observation {
-            stamp: self.clock.now(),
-            body: Body::Event(event),
-        };
-        let untold: Vec<Observation> = self.untold.take_all().into_iter().map(now).collect();
-        self.own.extend(untold);
-        let mut result = Ok(());
-        while result.is_ok() && self.has_records() {
-            result = self.commit();
-        }
-        let result = result.and_then(|()| {
-            self.checkpoint.clean = true;
-            let mut writes = self.note_writes();
-            writes.push(self.checkpoint.write());
-            self.shared.engine()?.append(writes, true)
-        });
-        match result {
-            Ok(()) => self.set_mark(),
-            Err(error) => log::error!("the store could not be closed in order: {error}"),
-        }
     }
 
     /// Queues an event of the store's own.
@@ -250,13 +288,24 @@ impl Writer {
                 broken.reason
             );
         }
-        let next_dead = self.checkpoint.next_dead;
-        self.checkpoint = loaded.checkpoint;
-        self.checkpoint.next_dead = self.checkpoint.next_dead.max(next_dead);
-        *self.shared.schemas() = loaded.schemas;
+        let before = std::mem::replace(&mut self.checkpoint, loaded.checkpoint);
+        let now = &mut self.checkpoint;
+        now.next_dead = now.next_dead.max(before.next_dead);
+        now.next_schema = now.next_schema.max(before.next_schema);
+        now.untold.merge(before.untold);
+        let mut schemas = loaded.schemas;
+        schemas.begin_at(now.next_schema);
+        *self.shared.schemas() = schemas;
         let mut state = self.shared.state();
         for (name, cursor) in loaded.cursors {
-            state.cursors.entry(name).or_insert(cursor);
+            if !state.forgotten.contains_key(&name) {
+                state.cursors.entry(name).or_insert(cursor);
+            }
+        }
+        for (name, cursor) in loaded.forgotten {
+            if !state.cursors.contains_key(&name) {
+                state.forgotten.entry(name).or_insert(cursor);
+            }
         }
         for (name, session) in loaded.sessions {
             state.sessions.entry(name).or_insert(session);
@@ -278,6 +327,9 @@ impl Writer {
         state.next = self.checkpoint.next;
         state.dead = self.letters.count();
         state.floor = self.checkpoint.floor.max(1);
+        let floor = state.floor;
+        // The floor is on disk before the cursors that a bound has moved.
+        (state.cursors.values_mut()).for_each(|cursor| cursor.pass(floor));
         state.recent.clear();
         state.loaded.clear();
         let head = self.checkpoint.end.saturating_sub(1);
@@ -285,8 +337,9 @@ impl Writer {
         self.shared.head.send_replace(head);
         if loaded.broken.is_some() {
             let mut writes = self.note_writes();
-            writes.push(self.checkpoint.write());
+            writes.push(self.checkpoint_write(|_| ()));
             self.shared.engine()?.append(writes, true)?;
+            self.wrote();
         }
         self.place.settle()
     }
@@ -301,12 +354,14 @@ fn first_state(checkpoint: &Checkpoint) -> State {
         sessions: Default::default(),
         clocks: Default::default(),
         refusals: Vec::new(),
+        forgotten: Default::default(),
         changed: None,
         urgent: false,
         recent: Recent::default(),
         loaded: VecDeque::new(),
         damaged: None,
         stopping: false,
+        closed: false,
         trouble: None,
         disk: 0,
         dead: 0,

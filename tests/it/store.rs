@@ -2,8 +2,12 @@
 
 mod bounds;
 mod clocks;
+mod failing;
 mod kills;
+mod rigged;
 mod sample;
+mod stepping;
+mod telling;
 mod trouble;
 
 use std::sync::Arc;

@@ -47,7 +47,7 @@ pub(super) fn quality(bytes: &mut Bytes<'_>) -> Option<Quality> {
     })
 }
 
-pub(super) fn put_event(out: &mut Vec<u8>, event: &Event) {
+pub(in crate::store) fn put_event(out: &mut Vec<u8>, event: &Event) {
     put_text(out, event.name.as_str());
     put_varint(out, event.detail.len() as u64);
     for (key, detail) in &event.detail {
@@ -75,7 +75,7 @@ pub(super) fn put_event(out: &mut Vec<u8>, event: &Event) {
     }
 }
 
-pub(super) fn event(bytes: &mut Bytes<'_>, device: Option<Name>) -> Option<Event> {
+pub(in crate::store) fn event(bytes: &mut Bytes<'_>, device: Option<Name>) -> Option<Event> {
     let (name, count) = (bytes.text()?.parse().ok()?, bytes.count(3)?);
     let mut detail = Vec::with_capacity(count);
     for _ in 0..count {

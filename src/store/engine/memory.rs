@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Engine, EngineError, Keyed, Kind, Write};
+use super::{Engine, EngineError, Keyed, Kind, Medium, Opening, Write};
 
 #[derive(Default)]
 struct Values {
@@ -23,6 +23,26 @@ impl MemoryEngine {
 
     fn values_of(&self) -> MutexGuard<'_, Values> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Medium for MemoryEngine {
+    fn open(&self, rebuild: Option<String>) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
+        let opening = Opening {
+            rebuilt: rebuild,
+            ..Opening::default()
+        };
+        Ok((Arc::new(self.clone()), opening))
+    }
+
+    fn used(&self) -> u64 {
+        let values = self.values_of();
+        let (blocks, notes) = (values.blocks.values(), values.notes.values());
+        blocks.chain(notes).map(|value| value.len() as u64).sum()
+    }
+
+    fn free(&self) -> Option<(u64, u64)> {
+        None
     }
 }
 

@@ -1,22 +1,23 @@
 //! One commit: what gathered becomes numbered records, a block, and durable.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::{MARK_EVERY, MOST_READINGS, MOST_UNWRITTEN, SYNC_WITHIN, WRITE_WITHIN, Writer};
-use crate::reading::{Body, Event, EventName, Observation, Record};
+use crate::reading::{Body, BootId, Event, EventName, Observation, Record};
 use crate::store::block::{self, body};
+use crate::store::checkpoint::Checkpoint;
 use crate::store::engine::{EngineError, Kind, Write};
 use crate::store::envelope;
+use crate::store::holes::Holes;
 
 impl Writer {
-    /// Commits what gathered, with all notes that wait. After an error the same records are pending still.
+    /// Commits what gathered, with all notes that wait. After an error the records are pending still.
     pub(super) fn commit(&mut self) -> Result<(), EngineError> {
         self.last_commit = Some(Instant::now());
-        if self.pending.is_empty() {
-            self.take_refusals()?;
-            self.number();
-        }
+        self.take_refusals()?;
+        self.number();
         let mut writes = Vec::new();
         if let Some(first) = self.pending.first().map(|record| record.seq) {
             let mut schemas = self.shared.schemas();
@@ -30,7 +31,7 @@ impl Writer {
         }
         writes.extend(self.note_writes());
         if self.checkpoint_due {
-            writes.push(self.checkpoint_write());
+            writes.push(self.checkpoint_after());
         }
         if !writes.is_empty() {
             self.shared.engine()?.append(writes, true)?;
@@ -39,20 +40,33 @@ impl Writer {
         Ok(())
     }
 
-    /// The checkpoint as it is once the pending records are durable.
-    pub(super) fn checkpoint_write(&mut self) -> Write {
-        if let Some(last) = self.pending.last() {
-            self.checkpoint.end = last.seq.saturating_add(1);
-            // The first record of a stream tells how the one before ended.
-            self.checkpoint.broken = None;
-        }
-        self.checkpoint.write()
+    /// The checkpoint as it is on disk now, but for `change`. What it says becomes so only once it is durable.
+    pub(super) fn checkpoint_write(&mut self, change: impl FnOnce(&mut Checkpoint)) -> Write {
+        let mut written = self.checkpoint.clone();
+        written.next_schema = self.shared.schemas().next();
+        written.untold.merge(self.telling.clone());
+        change(&mut written);
+        let write = written.write();
+        self.checkpoint.generation = written.generation;
+        write
     }
 
-    /// What follows a durable append.
+    /// The checkpoint as it is once the pending records are durable: what they tell is told.
+    fn checkpoint_after(&mut self) -> Write {
+        let end = self.pending.last().map(|last| last.seq.saturating_add(1));
+        let untold = self.checkpoint.untold.clone();
+        self.checkpoint_write(|after| {
+            if let Some(end) = end {
+                after.end = end;
+                after.broken = None;
+                after.untold = untold;
+            }
+        })
+    }
+
+    /// What follows a durable append of the pending records.
     pub(super) fn committed(&mut self) {
         self.shared.schemas().written();
-        self.checkpoint_due = false;
         self.notes.clear();
         self.unsynced = false;
         self.last_sync = Instant::now();
@@ -62,6 +76,9 @@ impl Writer {
             if let Some(last) = self.pending.last() {
                 let end = last.seq.saturating_add(1);
                 self.checkpoint.end = end;
+                // The first record of a stream tells how the one before ended; a checkpoint goes along with it.
+                self.checkpoint.broken = None;
+                self.telling = Holes::default();
                 state.next = end;
                 state.recent.push(std::mem::take(&mut self.pending));
                 self.shared.head.send_replace(end.saturating_sub(1));
@@ -69,6 +86,8 @@ impl Writer {
             state.dead = self.letters.count();
             state.trouble.take().is_some()
         };
+        self.checkpoint_due = false;
+        self.wrote();
         if recovered {
             log::info!("the store can be written again");
             self.say(Event::gateway(EventName::DiskRecovered));
@@ -94,6 +113,7 @@ impl Writer {
     /// Takes what gathered and gives each record its numbers.
     fn number(&mut self) {
         let mut taken: Vec<Observation> = self.own.drain(..).collect();
+        taken.extend(self.tell(taken.first().map(|first| first.stamp.boot)));
         let weight: usize = taken.iter().map(crate::store::inlet::weight).sum();
         if weight < MOST_READINGS {
             taken.extend(self.shared.queue.take(MOST_READINGS - weight));
@@ -113,6 +133,23 @@ impl Writer {
             }
         }
         self.pending = pending;
+    }
+
+    /// Events of what is due to be told, where they fit into a block of that boot. Until they are durable it stays untold.
+    fn tell(&mut self, boot: Option<BootId>) -> Vec<Observation> {
+        let stamp = self.clock.now();
+        if boot.is_some_and(|boot| boot != stamp.boot) {
+            return Vec::new();
+        }
+        let due = self.checkpoint.untold.take_due();
+        let events = due.events();
+        self.checkpoint_due |= !due.is_empty();
+        self.telling.merge(due);
+        let told = events.into_iter().map(|event| Observation {
+            stamp,
+            body: Body::Event(event),
+        });
+        told.collect()
     }
 
     /// A description is kept only where it differs from the last one of its device in this stream; a scan not while the
@@ -149,30 +186,43 @@ impl Writer {
         }
     }
 
-    /// The pending records as they came, without their numbers.
-    pub(super) fn unnumbered(&mut self) -> Vec<Observation> {
-        let records = std::mem::take(&mut self.pending)
-            .into_iter()
-            .map(Arc::unwrap_or_clone);
-        records
-            .map(|record| Observation {
-                stamp: record.stamp,
-                body: record.body,
-            })
-            .collect()
+    /// What is pending is not on disk: it waits for the next commit, before all else, and gets its numbers then.
+    pub(super) fn take_back(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(first) = pending.first() {
+            self.checkpoint.next = first.seq;
+        }
+        for record in &pending {
+            let device = record.body.device().cloned();
+            if let Some(counter) = self.checkpoint.counters.get_mut(&device) {
+                counter.next = counter.next.min(record.device_seq);
+                if matches!(record.body, Body::Description(_)) {
+                    counter.described = 0;
+                }
+            }
+        }
+        let mut own: VecDeque<Observation> = unnumbered(pending).collect();
+        own.append(&mut self.own);
+        self.own = own;
     }
 
-    /// Cursors and sessions that changed, and dead letters. They count as written: after an error, [`Self::unwritten`].
+    /// Cursors and sessions that changed, and dead letters. Then [`Self::wrote`], or after an error [`Self::unwritten`].
     pub(super) fn note_writes(&mut self) -> Vec<Write> {
         let mut writes = self.notes.clone();
         let mut state = self.shared.state();
         state.changed = None;
         state.urgent = false;
-        for (name, cursor) in state
-            .cursors
-            .iter_mut()
-            .filter(|(_, cursor)| cursor.changed())
-        {
+        for (name, cursor) in state.written_cursors() {
+            if !cursor.changed() {
+                continue;
+            }
+            if cursor.is_forgotten() {
+                writes.push(Write {
+                    kind: Kind::Session,
+                    key: name.as_str().as_bytes().to_vec(),
+                    value: None,
+                });
+            }
             writes.push(cursor.write(name));
         }
         writes.extend(state.clocks.write());
@@ -194,10 +244,21 @@ impl Writer {
         writes
     }
 
-    /// Has all cursors and sessions written again.
-    pub(super) fn unwritten(&self) {
+    /// What [`Self::note_writes`] gave is there.
+    pub(super) fn wrote(&self) {
         let mut state = self.shared.state();
-        state.cursors.values_mut().for_each(|cursor| cursor.touch());
+        (state.written_cursors()).for_each(|(_, cursor)| cursor.written());
+        drop(state);
+        self.shared.written.notify_waiters();
+    }
+
+    /// Has everything but the records written again: it is not known what is there.
+    pub(super) fn unwritten(&mut self) {
+        self.checkpoint_due = true;
+        self.unsynced = false;
+        self.shared.schemas().unwritten();
+        let mut state = self.shared.state();
+        (state.written_cursors()).for_each(|(_, cursor)| cursor.touch());
         state
             .sessions
             .values_mut()
@@ -226,6 +287,7 @@ impl Writer {
             let writes = self.note_writes();
             if !writes.is_empty() {
                 self.shared.engine()?.append(writes, false)?;
+                self.wrote();
                 self.unsynced = true;
             }
         }
@@ -233,12 +295,18 @@ impl Writer {
             self.shared.engine()?.sync()?;
             self.unsynced = false;
             self.last_sync = Instant::now();
-            // With records pending the checkpoint is ahead of what is durable.
-            if self.pending.is_empty() {
-                self.retire()?;
-                self.shrink_if_freed()?;
-            }
+            self.retire()?;
+            self.shrink_if_freed()?;
         }
         Ok(())
     }
+}
+
+/// Records as they came, without their numbers.
+pub(super) fn unnumbered(records: Vec<Arc<Record>>) -> impl Iterator<Item = Observation> {
+    let records = records.into_iter().map(Arc::unwrap_or_clone);
+    records.map(|record| Observation {
+        stamp: record.stamp,
+        body: record.body,
+    })
 }

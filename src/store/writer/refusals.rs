@@ -1,26 +1,21 @@
 //! Records that a broker refused: kept, told, and out of the way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Writer;
-use crate::reading::{Body, Detail, Event, EventName, Name, RangeSet};
+use crate::reading::{RangeSet, Record};
 use crate::store::dead_letter::DeadLetter;
 use crate::store::engine::EngineError;
+use crate::store::holes::{Cause, Fate, Holes};
 use crate::store::reader;
 use crate::store::shared::{ReadLimit, Refusal};
 
-/// What an upstream refused of a device, for one reason.
-#[derive(Default)]
-struct Refused {
-    seq: RangeSet,
-    device_seq: RangeSet,
-    time: Option<(i64, i64)>,
-    /// More than events were refused: a refused event makes no event of its own.
-    worth: bool,
-}
-
-/// By upstream, device and reason.
-type Told = BTreeMap<(Name, Option<Name>, String), Refused>;
+/// What is read at once to find what was refused.
+const AT_HAND: ReadLimit = ReadLimit {
+    records: 1000,
+    bytes: 1 << 20,
+};
 
 impl Writer {
     /// Makes dead letters of what was refused. They, the cursors and the events that tell it go in one commit.
@@ -29,10 +24,10 @@ impl Writer {
     /// A record cannot be read now: it and those behind it stay refused, and no cursor moves over them, until it can.
     pub(super) fn take_refusals(&mut self) -> Result<(), EngineError> {
         let mut refusals = VecDeque::from(std::mem::take(&mut self.shared.state().refusals));
-        let mut told = Told::new();
-        let mut result = Ok(());
+        let (mut told, mut result) = (Holes::default(), Ok(()));
+        let mut at_hand = Vec::new();
         while let Some(refusal) = refusals.pop_front() {
-            match self.keep(&refusal, &mut told) {
+            match self.keep(&refusal, &mut at_hand, &mut told) {
                 Ok(true) => {}
                 Ok(false) => log::warn!(
                     "record {} that {} refused is no longer in the store",
@@ -51,57 +46,27 @@ impl Writer {
             }
         }
         self.shared.state().refusals.splice(..0, refusals);
-        self.tell_refused(told);
+        self.checkpoint_due |= !told.is_empty();
+        self.checkpoint.untold.merge(told);
         result
     }
 
-    fn tell_refused(&mut self, told: Told) {
-        for ((upstream, device, reason), refused) in told {
-            if refused.worth {
-                let mut event = Event::gateway(EventName::RecordsRefused);
-                event.device = device;
-                let (from, to) = refused.time.unwrap_or_default();
-                self.say(
-                    event
-                        .text("upstream", upstream.as_str())
-                        .text("reason", reason)
-                        .with("seq", Detail::Ranges(refused.seq))
-                        .with("device_seq", Detail::Ranges(refused.device_seq))
-                        .with("time", Detail::Times(from, to)),
-                );
-            }
-        }
-    }
-
     /// Whether the record was found.
-    fn keep(&mut self, refusal: &Refusal, told: &mut Told) -> Result<bool, EngineError> {
-        let limit = ReadLimit {
-            records: 1,
-            bytes: usize::MAX,
-        };
-        let known = self.shared.state().in_memory(refusal.seq, limit);
-        let found = match known {
-            Some(found) => found,
-            None => reader::read_disk(&self.shared, refusal.seq, limit)?,
-        };
-        let Some(record) = found.into_iter().find(|record| record.seq == refusal.seq) else {
+    fn keep(
+        &mut self,
+        refusal: &Refusal,
+        at_hand: &mut Vec<Arc<Record>>,
+        told: &mut Holes,
+    ) -> Result<bool, EngineError> {
+        let Some(record) = self.find(refusal.seq, at_hand)? else {
             return Ok(false);
         };
-        let key = (
-            refusal.upstream.clone(),
-            record.body.device().cloned(),
-            refusal.reason.clone(),
-        );
-        let refused = told.entry(key).or_default();
-        refused.seq.insert(record.seq, record.seq);
-        refused
-            .device_seq
-            .insert(record.device_seq, record.device_seq);
-        let (from, to) = refused
-            .time
-            .unwrap_or((record.stamp.wall_ns, record.stamp.wall_ns));
-        refused.time = Some((from.min(record.stamp.wall_ns), to.max(record.stamp.wall_ns)));
-        refused.worth |= !matches!(record.body, Body::Event(_));
+        let cause = Cause {
+            fate: Fate::Refused,
+            upstream: Some(refusal.upstream.clone()),
+            reason: refusal.reason.clone(),
+        };
+        told.add_record(&record, &cause);
         let letter = DeadLetter {
             upstream: refusal.upstream.clone(),
             reason: refusal.reason.clone(),
@@ -111,7 +76,36 @@ impl Writer {
         };
         let place = self.checkpoint.next_dead;
         self.checkpoint.next_dead = place.saturating_add(1);
-        self.notes.extend(self.letters.add(&letter, place));
+        let (writes, gone) = self.letters.add(&letter, place);
+        self.notes.extend(writes);
+        for upstream in gone {
+            let full = Cause {
+                upstream: Some(upstream),
+                ..Cause::bound("dead-letters")
+            };
+            told.add_count(&full, 1);
+        }
         Ok(true)
+    }
+
+    /// A record; those around it are `at_hand` for the next, as refusals come in rows.
+    fn find(
+        &self,
+        seq: u64,
+        at_hand: &mut Vec<Arc<Record>>,
+    ) -> Result<Option<Arc<Record>>, EngineError> {
+        let known = |records: &[Arc<Record>]| {
+            let found = records.binary_search_by_key(&seq, |record| record.seq);
+            found.ok().and_then(|place| records.get(place).cloned())
+        };
+        if let Some(record) = known(at_hand) {
+            return Ok(Some(record));
+        }
+        let cached = self.shared.state().in_memory(seq, AT_HAND);
+        *at_hand = match cached {
+            Some(found) => found,
+            None => reader::read_disk(&self.shared, seq, AT_HAND)?,
+        };
+        Ok(known(at_hand))
     }
 }

@@ -10,12 +10,16 @@ use crate::reading::{Detail, Event, EventName, Name, Observation};
 use crate::store::StoreSettings;
 use crate::store::directory::Place;
 use crate::store::engine::EngineError;
+use crate::store::holes::Holes;
 use crate::store::recovery::header_of;
 use crate::store::settings::WhenFull;
-use crate::store::{block, reader};
+use crate::store::shared::Lost;
+use crate::store::{block, reader, schema};
 
 /// When the store is full, so much is freed at once: two of the engine's tables.
 const STEP: u64 = 8 << 20;
+/// But not more than this part of `max_size`.
+const STEP_SHARE: u64 = 32;
 /// Kept free on the file system: the smaller of this and a twentieth of it.
 const RESERVE: u64 = 256 << 20;
 /// While the store is full and takes nothing new, how often it looks again; how often the age is looked at at the most.
@@ -92,13 +96,14 @@ impl Room {
         self.full
     }
 
-    /// What was not taken, as events: when there is room again, else now and then.
-    fn told_away(&mut self) -> Vec<Event> {
-        if self.away.is_empty()
-            || (self.full && self.told.is_some_and(|last| last.elapsed() < TELL_EVERY))
-        {
-            return Vec::new();
-        }
+    /// Whether it is time to tell what was not taken: when there is room again, else now and then.
+    fn tells_away(&self) -> bool {
+        let waits = self.full && self.told.is_some_and(|last| last.elapsed() < TELL_EVERY);
+        !self.away.is_empty() && !waits
+    }
+
+    /// What was not taken, as events.
+    pub(super) fn tell_away(&mut self) -> Vec<Event> {
         self.told = Some(Instant::now());
         let told = |(device, away): (Name, Away)| {
             Event::device(EventName::RecordsDropped, device)
@@ -146,9 +151,6 @@ fn sizes(dir: &Path, found: &mut Vec<(u64, std::path::PathBuf)>) {
 impl Writer {
     /// Looks after the bounds, where there is a reason to.
     pub(super) fn tend(&mut self) -> Result<(), EngineError> {
-        if !self.pending.is_empty() {
-            return Ok(());
-        }
         let unflushed = self.shared.engine()?.unflushed();
         let turned_over = unflushed < self.room.unflushed;
         self.room.unflushed = unflushed;
@@ -166,8 +168,10 @@ impl Writer {
         if self.room.age.is_some_and(|due| due <= Instant::now()) {
             self.bound_age()?;
         }
-        let told = self.room.told_away();
-        told.into_iter().for_each(|event| self.say(event));
+        if self.room.tells_away() {
+            let told = self.room.tell_away();
+            told.into_iter().for_each(|event| self.say(event));
+        }
         Ok(())
     }
 
@@ -181,24 +185,36 @@ impl Writer {
         if oldest <= self.checkpoint.floor || !self.shared.engine()?.can_drop_below(oldest)? {
             return Ok(());
         }
-        self.free_below(oldest)
+        self.free_below(oldest, Holes::default())
     }
 
-    fn free_below(&mut self, floor: u64) -> Result<(), EngineError> {
-        self.checkpoint.floor = floor;
-        self.shared.state().clocks.forget_below(floor);
+    /// Lets all blocks below `floor` go. That they are gone, and what is untold of them, is on disk before.
+    fn free_below(&mut self, floor: u64, gone: Holes) -> Result<(), EngineError> {
         let mut writes = self.note_writes();
-        writes.extend(self.shared.schemas().forget_below(floor));
-        writes.push(self.checkpoint.write());
+        let unused = self.shared.schemas().unused_below(floor);
+        writes.extend(unused.iter().map(|id| schema::removal(*id)));
+        let untold = gone.clone();
+        writes.push(self.checkpoint_write(|then| {
+            then.floor = floor;
+            then.untold.merge(untold);
+        }));
         let engine = self.shared.engine()?;
         engine.append(writes, true)?;
         self.notes.clear();
         self.unsynced = false;
         self.last_sync = Instant::now();
-        self.shared.state().floor = floor;
-        engine.drop_below(floor)?;
+        self.checkpoint.floor = floor;
+        self.checkpoint.untold.merge(gone);
+        self.shared.schemas().forget(&unused);
+        {
+            let mut state = self.shared.state();
+            state.floor = floor;
+            state.clocks.forget_below(floor);
+            (state.cursors.values_mut()).for_each(|cursor| cursor.pass(floor));
+        }
+        self.wrote();
         self.room.freed = true;
-        Ok(())
+        engine.drop_below(floor)
     }
 
     /// What was freed while nothing new came goes back to the file system at once; else new tables take it along.
@@ -224,26 +240,39 @@ impl Writer {
         used
     }
 
-    /// How many bytes too many there are: in the directory, or on the file system it shares with others.
-    fn excess(&mut self) -> u64 {
+    /// How many bytes too many there are, in the directory or on the file system it shares with others, and which it is.
+    fn excess(&mut self) -> (u64, &'static str) {
         let used = self.measure();
         let short = self.place.free().map_or(0, |(free, size)| {
             RESERVE.min(size / 20).saturating_sub(free)
         });
-        used.saturating_sub(self.settings.max_size).max(short)
+        let over = used.saturating_sub(self.settings.max_size);
+        if short > over {
+            (short, "free-space")
+        } else {
+            (over, "max_size")
+        }
     }
 
     fn bound_size(&mut self) -> Result<(), EngineError> {
-        let excess = self.excess();
+        let (engine, floor) = (self.shared.engine()?, self.checkpoint.floor);
+        // A crash may have come between the note that blocks go and their going.
+        if engine.can_drop_below(floor)? {
+            engine.drop_below(floor)?;
+            self.room.freed = true;
+        }
+        drop(engine);
+        let (excess, _) = self.excess();
         match self.settings.when_full {
             WhenFull::DropNewest => self.room.full = excess > 0,
             WhenFull::DropOldest if excess > 0 => {
                 if self.room.freed {
                     self.shrink()?;
                 }
-                let excess = self.excess();
+                let (excess, reason) = self.excess();
                 if excess > 0 {
-                    self.drop_oldest(excess.saturating_add(STEP))?;
+                    let step = STEP.min(self.settings.max_size / STEP_SHARE);
+                    self.drop_oldest(excess.saturating_add(step), reason)?;
                     self.shrink()?;
                 }
             }
@@ -253,9 +282,9 @@ impl Writer {
     }
 
     /// Drops the oldest blocks that take about `bytes` together.
-    fn drop_oldest(&mut self, bytes: u64) -> Result<(), EngineError> {
+    fn drop_oldest(&mut self, bytes: u64, reason: &'static str) -> Result<(), EngineError> {
         let mut dropped = 0u64;
-        self.drop_while("max_size", |header, size| {
+        self.drop_while(reason, |header, size| {
             let more = dropped < bytes;
             dropped = dropped.saturating_add(if header.count > 0 { size } else { 0 });
             more
@@ -269,6 +298,7 @@ impl Writer {
         reason: &'static str,
         mut more: impl FnMut(&block::Header, u64) -> bool,
     ) -> Result<(), EngineError> {
+        let mut gone = Holes::default();
         let (mut floor, start) = (self.shared.state().floor, self.checkpoint.floor);
         'all: loop {
             let before = floor;
@@ -282,7 +312,7 @@ impl Writer {
                 if header.end() > self.checkpoint.end || !more(&header, value.len() as u64) {
                     break 'all;
                 }
-                self.note_drop(&header, &value, reason);
+                self.note_drop(&mut gone, &header, &value, reason);
                 floor = header.end();
             }
             self.shared.set_busy(true);
@@ -293,50 +323,33 @@ impl Writer {
         if floor <= start.max(1) {
             return Ok(());
         }
-        self.shared
-            .state()
-            .cursors
-            .values_mut()
-            .for_each(|cursor| cursor.pass(floor));
-        self.free_below(floor)?;
-        let events = self.untold.take();
-        events.into_iter().for_each(|event| self.say(event));
-        Ok(())
+        self.free_below(floor, gone)
     }
 
-    fn note_drop(&mut self, header: &block::Header, value: &[u8], reason: &'static str) {
+    /// Adds what of a block is lost to somebody.
+    fn note_drop(
+        &self,
+        gone: &mut Holes,
+        header: &block::Header,
+        value: &[u8],
+        reason: &'static str,
+    ) {
         let (first, last) = (header.first, header.end().saturating_sub(1));
-        let confirmed_by_all = |from: u64, to: u64| {
-            let state = self.shared.state();
-            let mut cursors = state
-                .cursors
-                .values()
-                .map(|cursor| cursor.confirmed().first_missing(from) > to);
-            !state.cursors.is_empty() && cursors.all(|confirmed| confirmed)
-        };
-        if confirmed_by_all(first, last) {
+        let lost = self.shared.state().lost_to(first, last);
+        if lost == Lost::Nobody {
             return;
         }
-        let state = self.shared.state();
-        let partly = (state.cursors.values()).any(|cursor| {
-            let mut ranges = cursor.confirmed().iter();
-            ranges.any(|(from, to)| from <= last && to >= first)
-        });
-        drop(state);
-        let closely = partly || header.has_events();
-        let records = closely
+        let partly = self.shared.state().is_partly_confirmed(first, last);
+        let records = (partly || header.has_events())
             .then(|| reader::decode(&self.shared, value))
             .flatten();
-        match records {
-            None => self.untold.add_block(header, reason),
-            Some(records) => {
-                let lost: Vec<_> = records
-                    .iter()
-                    .filter(|record| !confirmed_by_all(record.seq, record.seq))
-                    .collect();
-                lost.into_iter()
-                    .for_each(|record| self.untold.add_record(record, reason));
-            }
+        let Some(records) = records else {
+            (lost.causes(reason)).for_each(|cause| gone.add_block(header, &cause));
+            return;
+        };
+        for record in &records {
+            let lost = self.shared.state().lost_to(record.seq, record.seq);
+            (lost.causes(reason)).for_each(|cause| gone.add_record(record, &cause));
         }
     }
 }

@@ -9,9 +9,29 @@ use crate::reading::{Body, Event, EventName, Observation};
 use crate::store::engine::EngineError;
 use crate::store::recovery::{self, Known};
 
+/// What is to be done before anything can be written.
+#[derive(Debug)]
+pub(super) enum Need {
+    Nothing,
+    /// To open the engine anew, and not before this moment.
+    Reopening(Instant),
+    /// To rebuild it, for this reason.
+    Rebuilding(Instant, String),
+}
+
+impl Need {
+    /// The moment before which there is no point in trying.
+    pub(super) fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Nothing => None,
+            Self::Reopening(until) | Self::Rebuilding(until, _) => Some(*until),
+        }
+    }
+}
+
 impl Writer {
-    /// Opens the engine anew and leaves the pending records to the next commit, after a pause that grows with each
-    /// failure. The field side goes on into the inlet meanwhile.
+    /// Notes that the engine must be opened anew, after a pause that grows with each failure. The field side goes on into
+    /// the inlet meanwhile, and readers go on with what there is.
     pub(super) fn trouble(&mut self, error: EngineError) {
         let first = {
             let mut state = self.shared.state();
@@ -20,15 +40,30 @@ impl Writer {
         if first {
             log::error!("the store cannot be written: {error}");
             self.say(Event::gateway(EventName::DiskTrouble).text("reason", error.to_string()));
+        } else {
+            log::debug!("the store cannot be written still: {error}");
         }
         self.unwritten();
-        self.unsynced = false;
-        let rebuild = self.is_damage(&error).then(|| error.to_string());
-        self.pause();
-        if let Err(error) = self.reopen(rebuild) {
-            log::debug!("the store does not open: {error}");
-            self.shared.state().trouble = Some(error.to_string());
-        }
+        let damaged = self.is_damage(&error);
+        let until = Instant::now() + self.backoff.failed(Instant::now());
+        self.need = match std::mem::replace(&mut self.need, Need::Nothing) {
+            Need::Rebuilding(_, why) => Need::Rebuilding(until, why),
+            _ if damaged => Need::Rebuilding(until, error.to_string()),
+            _ => Need::Reopening(until),
+        };
+        self.shared.written.notify_waiters();
+    }
+
+    /// Does what must be done before anything can be written.
+    pub(super) fn mend(&mut self) -> Result<(), EngineError> {
+        let rebuild = match &self.need {
+            Need::Nothing => return Ok(()),
+            Need::Reopening(_) => None,
+            Need::Rebuilding(_, why) => Some(why.clone()),
+        };
+        self.reopen(rebuild)?;
+        self.need = Need::Nothing;
+        Ok(())
     }
 
     /// Whether opening the engine anew will not do. One that stops again and again, with room on the disk, meets damage
@@ -50,25 +85,13 @@ impl Writer {
         often || matches!(error, EngineError::Damaged(_))
     }
 
-    /// Waits before the next attempt. It is no work that the watchdog should miss.
-    fn pause(&mut self) {
-        let until = Instant::now() + self.backoff.failed(Instant::now());
-        self.shared.set_busy(false);
-        while Instant::now() < until && !self.shared.state().stopping {
-            self.shared.queue.wait(false, Some(until));
-        }
-        self.shared.set_busy(true);
-    }
-
-    /// Rebuilds the engine where a reader came upon damage.
-    pub(super) fn rebuild_if_damaged(&mut self) {
+    /// Has the engine rebuilt where a reader came upon damage.
+    pub(super) fn look_for_damage(&mut self) {
         let damaged = self.shared.state().damaged.take();
-        if let Some(why) = damaged {
+        if let (Some(why), Need::Nothing | Need::Reopening(_)) = (damaged, &self.need) {
             log::error!("the store is damaged ({why}) and is rebuilt from what is intact");
             self.unwritten();
-            if let Err(error) = self.reopen(Some(why)) {
-                self.trouble(error);
-            }
+            self.need = Need::Rebuilding(Instant::now(), why);
         }
     }
 
@@ -88,7 +111,11 @@ impl Writer {
             machine: self.machine,
             mark: Some((self.checkpoint.stream, end.saturating_sub(1))),
         };
-        let (engine, opening, loaded) = recovery::open(&self.place, known, rebuild)?;
+        // What is damaged is read from end to end, however long that takes: no stall that the watchdog should end.
+        self.shared.set_busy(false);
+        let opened = recovery::open(&self.place, known, rebuild);
+        self.shared.set_busy(true);
+        let (engine, opening, loaded) = opened?;
         self.room.prune_quarantine(&self.place);
         self.shared.set_engine(Some(engine));
         let behind = self.pending.last().map(|last| last.seq.saturating_add(1));
@@ -96,6 +123,8 @@ impl Writer {
         if opening.rebuilt.is_none() && (loaded.end == end || Some(loaded.end) == behind) {
             if loaded.end != end {
                 self.accept()?;
+            } else {
+                self.take_back();
             }
             return self.place.settle();
         }
@@ -109,10 +138,10 @@ impl Writer {
             stamp: self.clock.now(),
             body: Body::Event(event),
         }));
-        own.extend(self.unnumbered());
+        own.extend(self.shared.queue.described());
+        self.take_back();
         own.append(&mut self.own);
         self.own = own;
-        self.checkpoint_due = true;
         self.take_over(loaded)
     }
 

@@ -10,7 +10,7 @@ use forebay::forward::Link;
 use forebay::reading::{Body, Clock, Observation, Outlet, SystemClock};
 use forebay::store::engine::MemoryEngine;
 use forebay::store::settings::{StoreSettings, WhenFull};
-use forebay::store::{Inlet, Store, open_in_memory};
+use forebay::store::{Inlet, Store, open_on};
 use forebay::upstream::settings::{MqttVersion, UpstreamSettings};
 use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
 use serde_json::Value;
@@ -39,7 +39,7 @@ impl Opened {
             when_full: WhenFull::DropOldest,
             commit_window: Duration::from_millis(1),
         };
-        let (store, writer) = open_in_memory(memory, &settings, clock.clone(), &inlet).unwrap();
+        let (store, writer) = open_on(memory.clone(), &settings, clock.clone(), &inlet).unwrap();
         let writer = Some(std::thread::spawn(move || writer.run()));
         Self {
             store,

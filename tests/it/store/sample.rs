@@ -39,7 +39,7 @@ impl Running {
     pub(super) fn open_in(memory: &MemoryEngine, settings: &StoreSettings) -> Self {
         let clock = Clock::new(SystemClock::new());
         let inlet = Inlet::new(clock.clone());
-        let opened = store::open_in_memory(memory, settings, clock, &inlet).unwrap();
+        let opened = store::open_on(memory.clone(), settings, clock, &inlet).unwrap();
         Self::run(inlet, opened)
     }
 

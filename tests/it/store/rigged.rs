@@ -1,0 +1,303 @@
+//! An engine in memory that fails on order, as a disk does, and forgets on a power cut what was not synced.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use forebay::store::engine::{
+    Engine, EngineError, Keyed, Kind, Medium, MemoryEngine, Opening, Write,
+};
+
+pub(super) const ENOSPC: i32 = 28;
+pub(super) const EIO: i32 = 5;
+pub(super) const EROFS: i32 = 30;
+
+/// What a fault is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    /// An append with a block in it.
+    Block,
+    /// An append without one.
+    Notes,
+    Sync,
+    Read,
+    Drop,
+    Open,
+}
+
+/// What happens then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// Nothing of it is done.
+    Fails(i32),
+    /// It is done, and reported as failed.
+    Lies(i32),
+    /// What is there is not what was written.
+    Damaged,
+    Panics,
+    PanicsAfter,
+    Slow(Duration),
+}
+
+struct Fault {
+    op: Op,
+    /// How many go well before.
+    after: u32,
+    times: u32,
+    how: How,
+}
+
+#[derive(Clone)]
+enum Change {
+    Append(Vec<Write>),
+    Drop(u64),
+}
+
+#[derive(Default)]
+struct Rig {
+    /// What is there as long as the power is.
+    live: MemoryEngine,
+    /// What a power cut leaves.
+    disk: MemoryEngine,
+    unsynced: Vec<Change>,
+    faults: Vec<Fault>,
+    /// Bytes of blocks after which a table would be written; 0: never.
+    table: u64,
+    unflushed: u64,
+    free: Option<(u64, u64)>,
+}
+
+/// The medium; a clone shares it.
+#[derive(Clone, Default)]
+pub(super) struct Rigged(Arc<Mutex<Rig>>);
+
+fn apply(engine: &MemoryEngine, change: &Change) {
+    match change {
+        Change::Append(batch) => engine.append(batch.clone(), true).unwrap(),
+        Change::Drop(key) => engine.drop_below(*key).unwrap(),
+    }
+}
+
+pub(super) fn copy(engine: &MemoryEngine) -> MemoryEngine {
+    let copy = MemoryEngine::new();
+    let put = |kind, (key, value): Keyed| Write {
+        kind,
+        key,
+        value: Some(value),
+    };
+    let blocks = engine.blocks(0, usize::MAX).unwrap().into_iter();
+    let mut batch: Vec<Write> = blocks
+        .map(|(seq, value)| put(Kind::Block, (seq.to_be_bytes().to_vec(), value)))
+        .collect();
+    for kind in Kind::ALL {
+        if kind != Kind::Block {
+            let values = engine.values(kind).unwrap().into_iter();
+            batch.extend(values.map(|value| put(kind, value)));
+        }
+    }
+    copy.append(batch, true).unwrap();
+    copy
+}
+
+impl Rigged {
+    /// One that behaves as if it wrote a table after `table` bytes of blocks.
+    pub(super) fn with_tables(table: u64) -> Self {
+        let rigged = Self::default();
+        rigged.rig().table = table;
+        rigged
+    }
+
+    fn rig(&self) -> MutexGuard<'_, Rig> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Orders that the next `op` goes wrong.
+    pub(super) fn order(&self, op: Op, how: How) {
+        self.order_after(op, 0, 1, how);
+    }
+
+    /// Orders that `times` of `op` go wrong after `after` that do not.
+    pub(super) fn order_after(&self, op: Op, after: u32, times: u32, how: How) {
+        self.rig().faults.push(Fault {
+            op,
+            after,
+            times,
+            how,
+        });
+    }
+
+    /// Calls all orders off; whether any was left.
+    pub(super) fn heal(&self) -> bool {
+        !std::mem::take(&mut self.rig().faults).is_empty()
+    }
+
+    /// The power goes: of what was not synced, the first `kept` changes stay.
+    pub(super) fn power_cut(&self, kept: usize) {
+        let mut rig = self.rig();
+        let unsynced = std::mem::take(&mut rig.unsynced);
+        unsynced
+            .iter()
+            .take(kept)
+            .for_each(|change| apply(&rig.disk, change));
+        rig.live = copy(&rig.disk);
+    }
+
+    /// What is there, to look at or to damage while nothing has it open.
+    pub(super) fn engine(&self) -> MemoryEngine {
+        self.rig().live.clone()
+    }
+
+    /// Sets how many bytes are free, of how many.
+    pub(super) fn set_free(&self, free: Option<(u64, u64)>) {
+        self.rig().free = free;
+    }
+
+    fn fault(&self, op: Op) -> Option<How> {
+        let mut rig = self.rig();
+        let fault = rig.faults.iter_mut().find(|fault| fault.op == op)?;
+        if let Some(after) = fault.after.checked_sub(1) {
+            fault.after = after;
+            return None;
+        }
+        let how = fault.how;
+        fault.times = fault.times.saturating_sub(1);
+        rig.faults
+            .retain(|fault| fault.times > 0 || fault.after > 0);
+        Some(how)
+    }
+}
+
+impl Medium for Rigged {
+    fn open(&self, rebuild: Option<String>) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
+        if let Some(How::Fails(code) | How::Lies(code)) = self.fault(Op::Open) {
+            return Err(io::Error::from_raw_os_error(code).into());
+        }
+        let open = Open {
+            rigged: self.clone(),
+            stopped: AtomicBool::new(false),
+        };
+        let opening = Opening {
+            rebuilt: rebuild,
+            ..Opening::default()
+        };
+        Ok((Arc::new(open), opening))
+    }
+
+    fn used(&self) -> u64 {
+        Medium::used(&self.rig().live)
+    }
+
+    fn free(&self) -> Option<(u64, u64)> {
+        self.rig().free
+    }
+}
+
+/// It once open. As on disk, after an error nothing can be written until it is opened anew.
+struct Open {
+    rigged: Rigged,
+    stopped: AtomicBool,
+}
+
+impl Open {
+    fn does<T>(
+        &self,
+        op: Op,
+        writes: bool,
+        work: impl FnOnce(&mut Rig) -> T,
+    ) -> Result<T, EngineError> {
+        if writes && self.stopped.load(Ordering::SeqCst) {
+            return Err(EngineError::Stopped("an earlier error".to_owned()));
+        }
+        let fails = |code| {
+            self.stopped.store(writes, Ordering::SeqCst);
+            Err(io::Error::from_raw_os_error(code).into())
+        };
+        match self.rigged.fault(op) {
+            None => Ok(work(&mut self.rigged.rig())),
+            Some(How::Fails(code)) => fails(code),
+            Some(How::Lies(code)) => {
+                work(&mut self.rigged.rig());
+                fails(code)
+            }
+            Some(How::Damaged) => Err(EngineError::Damaged("on order".to_owned())),
+            Some(How::Panics) => panic!("on order"),
+            Some(How::PanicsAfter) => {
+                work(&mut self.rigged.rig());
+                panic!("on order");
+            }
+            Some(How::Slow(time)) => {
+                std::thread::sleep(time);
+                Ok(work(&mut self.rigged.rig()))
+            }
+        }
+    }
+}
+
+impl Engine for Open {
+    fn append(&self, batch: Vec<Write>, durable: bool) -> Result<(), EngineError> {
+        let blocks = batch.iter().filter(|write| write.kind == Kind::Block);
+        let sizes = blocks.map(|write| write.value.as_ref().map_or(0, Vec::len) as u64);
+        let bytes: u64 = sizes.sum();
+        let op = if bytes > 0 { Op::Block } else { Op::Notes };
+        self.does(op, true, |rig| {
+            rig.unflushed += bytes;
+            if rig.table > 0 && rig.unflushed > rig.table {
+                rig.unflushed = 0;
+            }
+            let change = Change::Append(batch);
+            apply(&rig.live, &change);
+            rig.unsynced.push(change);
+            if durable {
+                rig.sync();
+            }
+        })
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.does(Op::Sync, true, Rig::sync)
+    }
+
+    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
+        self.does(Op::Read, false, |rig| rig.live.blocks(from, most))?
+    }
+
+    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
+        self.rigged.rig().live.last_block()
+    }
+
+    fn values(&self, kind: Kind) -> Result<Vec<Keyed>, EngineError> {
+        self.rigged.rig().live.values(kind)
+    }
+
+    fn bytes_from(&self, key: u64) -> Result<u64, EngineError> {
+        self.rigged.rig().live.bytes_from(key)
+    }
+
+    fn can_drop_below(&self, key: u64) -> Result<bool, EngineError> {
+        self.rigged.rig().live.can_drop_below(key)
+    }
+
+    fn drop_below(&self, key: u64) -> Result<(), EngineError> {
+        self.does(Op::Drop, true, |rig| {
+            let change = Change::Drop(key);
+            apply(&rig.live, &change);
+            rig.unsynced.push(change);
+        })
+    }
+
+    fn shrink(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn unflushed(&self) -> u64 {
+        self.rigged.rig().unflushed
+    }
+}
+
+impl Rig {
+    fn sync(&mut self) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        unsynced.iter().for_each(|change| apply(&self.disk, change));
+    }
+}

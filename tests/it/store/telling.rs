@@ -1,0 +1,133 @@
+//! What is dropped, refused or out of room is told, to whom it concerns, and by the next event where one is gone itself.
+
+use forebay::reading::{Detail, EventName, Outlet};
+use forebay::store::settings::Start;
+
+use super::rigged::Rigged;
+use super::sample::{event, name, scan, scan_of, told};
+use super::stepping::{Stepped, events, fill, plain, ranges, schema, small};
+
+#[tokio::test]
+async fn a_refused_event_is_named_by_the_next_one() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    stepped.inlet.put(event("press", EventName::DeviceOnline));
+    stepped.inlet.put(scan("press", 1, 3));
+    stepped.settle();
+    let refuse = |stepped: &mut Stepped, seq| {
+        let reason = "too big".to_owned();
+        stepped.store.refuse(&name("cloud"), seq, reason, 9);
+        stepped.settle();
+    };
+    refuse(&mut stepped, 2);
+    assert_eq!(
+        events(&stepped.records(1).await, EventName::RecordsRefused),
+        0
+    );
+    stepped.kill();
+    let mut stepped = Stepped::open(rigged, &plain());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    refuse(&mut stepped, 3);
+    let records = stepped.records(1).await;
+    let last = records.last().unwrap();
+    let seq = ranges(last, EventName::RecordsRefused, "seq");
+    assert_eq!(seq, [(2, 3)].into_iter().collect());
+}
+
+#[tokio::test]
+async fn a_removed_upstream_pins_the_backlog_until_it_is_forgotten() {
+    let rigged = Rigged::with_tables(10_000);
+    let mut stepped = Stepped::open(rigged.clone(), &small());
+    stepped.store.register(&name("old"), Start::Oldest);
+    stepped.settle();
+    stepped.kill();
+    let mut stepped = Stepped::open(rigged.clone(), &small());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    for n in 0..30 {
+        stepped.inlet.put(scan("press", n, 20));
+        stepped.writer.turn();
+        let all = [(1, *stepped.store.head().borrow())].into_iter().collect();
+        stepped.store.confirm(&name("cloud"), &all);
+    }
+    assert_eq!(stepped.store.status().first, 1, "it is pinned");
+    fill(&mut stepped);
+    stepped.settle();
+    let records = stepped.records(1).await;
+    let dropped = records
+        .iter()
+        .filter_map(|record| told(record, EventName::RecordsDropped, "upstream"));
+    let dropped: Vec<Detail> = dropped.collect();
+    assert!(
+        dropped.contains(&Detail::Text("old".to_owned())),
+        "{dropped:?}"
+    );
+
+    assert!(stepped.store.forget(&name("old")) && !stepped.store.forget(&name("old")));
+    stepped.writer.close();
+    let mut stepped = Stepped::open(rigged.clone(), &small());
+    assert_eq!(stepped.store.status().backlogs.len(), 1);
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    let first = stepped.store.status().first;
+    for n in 0..30 {
+        stepped.inlet.put(scan("press", n, 20));
+        stepped.writer.turn();
+        let all = [(1, *stepped.store.head().borrow())].into_iter().collect();
+        stepped.store.confirm(&name("cloud"), &all);
+    }
+    assert!(stepped.store.status().first > first, "and goes now");
+    assert_eq!(
+        stepped
+            .store
+            .register(&name("old"), Start::Newest)
+            .range_count(),
+        1,
+        "it begins anew"
+    );
+}
+
+#[tokio::test]
+async fn what_goes_for_others_on_the_file_system_says_so() {
+    let rigged = Rigged::with_tables(10_000);
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    for n in 0..30 {
+        stepped.inlet.put(scan("press", n, 20));
+        stepped.writer.turn();
+    }
+    assert_eq!(stepped.store.status().first, 1);
+    rigged.set_free(Some((95_000, 2_000_000)));
+    fill(&mut stepped);
+    rigged.set_free(None);
+    stepped.settle();
+    let records = stepped.records(1).await;
+    let reason = records
+        .iter()
+        .find_map(|record| told(record, EventName::RecordsDropped, "reason"));
+    assert_eq!(reason, Some(Detail::Text("free-space".to_owned())));
+}
+
+#[tokio::test]
+async fn the_oldest_dead_letter_that_makes_room_is_told() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    let schema = schema("press");
+    for n in 0..10_020 {
+        stepped.inlet.put(scan_of(&schema, n));
+    }
+    stepped.settle();
+    for seq in 2..=10_011 {
+        stepped
+            .store
+            .refuse(&name("cloud"), seq, "no".to_owned(), 9);
+    }
+    stepped.settle();
+    let letters = stepped.store.dead_letters().unwrap();
+    assert_eq!(letters.len(), 10_000);
+    assert_eq!(letters[0].record.seq, 12);
+    let records = stepped.records(10_000).await;
+    let count = records
+        .iter()
+        .find_map(|record| told(record, EventName::RecordsDropped, "count"));
+    assert_eq!(count, Some(Detail::Int(10)));
+}
