@@ -103,12 +103,12 @@ fn backlog() -> Memory {
 /// The same bytes for the floor, made beforehand.
 async fn encoded(store: &Memory) -> Vec<Bytes> {
     use forebay::forward::Source;
-    use forebay::store::ReadLimit;
+    use forebay::store::{ReadLimit, Wanted};
     let limit = ReadLimit {
         records: usize::MAX,
         bytes: usize::MAX,
     };
-    let records = store.read(1, limit).await.unwrap();
+    let records = store.read(1, limit, Wanted::all()).await.unwrap().records;
     let start = Cost::begin();
     let mut codec = Codec::new(settings(upstream(1, 1)).payload, "hall-2");
     let messages: Vec<_> = records

@@ -6,6 +6,7 @@
 
 mod block;
 mod bytes;
+mod cache;
 mod checkpoint;
 mod clocks;
 mod cursor;
@@ -24,6 +25,7 @@ mod shared;
 mod writer;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -34,12 +36,12 @@ use cursor::Cursor;
 use directory::Place;
 use shared::{Refusal, Shared};
 
+pub use cache::{Batch, ReadLimit, Wanted};
 pub use dead_letter::DeadLetter;
 pub use directory::holder;
 pub use inlet::{Inlet, MOST_WAITING};
 pub use reader::ReadError;
 pub use settings::{Start, StoreSettings};
-pub use shared::ReadLimit;
 pub use writer::Writer;
 
 use engine::{EngineError, Kind, Medium};
@@ -114,6 +116,8 @@ pub struct StoreStatus {
     pub bytes: u64,
     /// How many records are kept that a broker refused.
     pub dead_letters: usize,
+    /// How many blocks forwarders have had read from disk and decoded, since the start.
+    pub decoded: u64,
     /// Why nothing can be written at present.
     pub trouble: Option<String>,
 }
@@ -171,8 +175,22 @@ impl Store {
     /// # Errors
     /// The disk, or damage that the writer is mending: to be tried again.
     pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Arc<Record>>, ReadError> {
+        Ok(self.read_of(from, limit, Wanted::all()).await?.records)
+    }
+
+    /// As [`Self::read`], of some devices only; blocks in which there is nothing of them are passed over undecoded. Where
+    /// little is wanted, a read may bring nothing although there is more behind [`Batch::next`].
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_of(
+        &self,
+        from: u64,
+        limit: ReadLimit,
+        wanted: Wanted,
+    ) -> Result<Batch, ReadError> {
         self.shared.caught_up().await;
-        reader::read(&self.shared, from, limit).await
+        reader::read(&self.shared, from, limit, wanted).await
     }
 
     /// Adds to what an upstream has confirmed. Never waits; on disk with the next block, or after 500 confirmations or
@@ -242,6 +260,7 @@ impl Store {
             backlogs: backlogs.collect(),
             bytes: state.disk,
             dead_letters: state.dead,
+            decoded: self.shared.decoded.load(Ordering::Relaxed),
             trouble: state.trouble.clone(),
         }
     }

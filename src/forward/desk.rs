@@ -46,7 +46,7 @@ pub(super) struct Desk<S: Source> {
     pub(super) count: Counts,
     pub(super) order: Order,
     router: Router,
-    filter: Filter,
+    pub(super) filter: Filter,
     rates: Rates,
     described: Described,
     historical_after: Duration,
@@ -158,10 +158,6 @@ impl<S: Source> Desk<S> {
             return Next::End;
         }
         if !self.window.wants(lane, seq) || self.window.skips(lane, seq) {
-            return Next::Pass;
-        }
-        if !self.filter.admits(record) {
-            self.pass_over(lane, seq.saturating_add(1), fresh);
             return Next::Pass;
         }
         let (moment, now) = self.now();

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::source::Source;
 use super::window::{Lane, Window};
 use crate::reading::Record;
-use crate::store::ReadLimit;
+use crate::store::{Batch, ReadLimit, Wanted};
 
 /// What is read ahead: more than one burst, and little memory.
 const AHEAD: ReadLimit = ReadLimit {
@@ -22,10 +22,10 @@ const AHEAD: ReadLimit = ReadLimit {
 /// After a failed read.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
-type Reading<E> = Pin<Box<dyn Future<Output = Result<Vec<Arc<Record>>, E>> + Send>>;
+type Reading<E> = Pin<Box<dyn Future<Output = Result<Batch, E>> + Send>>;
 
 /// Which feed's read is over, and what it brought.
-pub(super) type Read<S> = (usize, Result<Vec<Arc<Record>>, <S as Source>::Error>);
+pub(super) type Read<S> = (usize, Result<Batch, <S as Source>::Error>);
 
 /// The records of a lane that are read and not submitted.
 pub(super) struct Feed<S: Source> {
@@ -34,21 +34,20 @@ pub(super) struct Feed<S: Source> {
     /// Where the next read begins.
     read_from: u64,
     reading: Option<Reading<S::Error>>,
-    /// The last record there was when it began.
-    reading_to: u64,
+    wanted: Wanted,
     /// A retryable refusal or a failed read: nothing is submitted or read before this moment.
     pub(super) rest: Option<Instant>,
 }
 
 impl<S: Source> Feed<S> {
     /// From this record on.
-    pub(super) fn new(lane: Lane, from: u64) -> Self {
+    pub(super) fn new(lane: Lane, from: u64, wanted: Wanted) -> Self {
         Self {
             lane,
             ahead: VecDeque::new(),
             read_from: from,
             reading: None,
-            reading_to: 0,
+            wanted,
             rest: None,
         }
     }
@@ -86,17 +85,15 @@ impl<S: Source> Feed<S> {
         let may = self.reading.is_none() && self.rest.is_none() && !window.is_halted(self.lane);
         if wanted && may {
             self.read_from = window.unconfirmed(self.read_from);
-            let (source, from) = (source.clone(), self.read_from);
-            self.reading_to = head;
-            self.reading = Some(Box::pin(async move { source.read(from, AHEAD).await }));
+            let (source, from, wanted) = (source.clone(), self.read_from, self.wanted.clone());
+            self.reading = Some(Box::pin(
+                async move { source.read(from, AHEAD, wanted).await },
+            ));
         }
     }
 
     /// What the read under way has brought.
-    pub(super) fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Vec<Arc<Record>>, S::Error>> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch, S::Error>> {
         let Some(reading) = &mut self.reading else {
             return Poll::Pending;
         };
@@ -107,12 +104,15 @@ impl<S: Source> Feed<S> {
         read
     }
 
-    /// Takes it in. `Some`: there is no record up to this one.
-    pub(super) fn stock(&mut self, records: Vec<Arc<Record>>) -> Option<u64> {
-        let last = records.last().map(|last| last.seq);
-        self.read_from = last.unwrap_or(self.reading_to).saturating_add(1);
-        self.ahead.extend(records);
-        last.is_none().then_some(self.reading_to)
+    /// Takes it in.
+    pub(super) fn stock(&mut self, batch: Batch) {
+        self.read_from = batch.next;
+        self.ahead.extend(batch.records);
+    }
+
+    /// Where it reads on: with nothing at hand, there is nothing below for this lane.
+    pub(super) fn read_from(&self) -> u64 {
+        self.read_from
     }
 
     /// Tries again in a while.

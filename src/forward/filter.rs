@@ -1,6 +1,7 @@
 //! Which records go to an upstream. Pure.
 
-use crate::reading::{Name, Record};
+use crate::reading::Name;
+use crate::store::Wanted;
 
 /// The devices of an upstream, by shell patterns.
 #[derive(Debug, Clone)]
@@ -12,12 +13,15 @@ impl Filter {
         Self(patterns)
     }
 
-    /// Whether the record goes there. The gateway's own events go everywhere.
-    pub fn admits(&self, record: &Record) -> bool {
-        record
-            .body
-            .device()
-            .is_none_or(|device| self.admits_device(device))
+    /// What to read for it. The gateway's own events go everywhere.
+    pub fn wanted(&self) -> Wanted {
+        match self.0.is_empty() {
+            true => Wanted::all(),
+            false => Wanted::devices({
+                let this = self.clone();
+                move |device| this.admits_device(device)
+            }),
+        }
     }
 
     /// Whether the device's records go there.

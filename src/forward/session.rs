@@ -74,7 +74,8 @@ impl<'a, S: Source> Session<'a, S> {
     pub(super) fn new(desk: &'a mut Desk<S>, connection: &'a mut Connection) -> Self {
         desk.begin();
         let lanes = desk.window.lanes();
-        let feeds = lanes.map(|lane| Feed::new(lane, desk.window.next(lane)));
+        let wanted = desk.filter.wanted();
+        let feeds = lanes.map(|lane| Feed::new(lane, desk.window.next(lane), wanted.clone()));
         Self {
             feeds: feeds.collect(),
             greetings: greetings(desk, connection),
@@ -152,13 +153,9 @@ impl<'a, S: Source> Session<'a, S> {
             return;
         };
         match read {
-            Ok(records) => {
+            Ok(batch) => {
                 self.again = true;
-                if let Some(last) = feed.stock(records) {
-                    let end = self.desk.window.end(feed.lane);
-                    let behind = last.saturating_add(1).min(end);
-                    self.desk.pass_over(feed.lane, behind, &mut self.fresh);
-                }
+                feed.stock(batch);
             }
             Err(error) => {
                 feed.rest_after_failed_read();

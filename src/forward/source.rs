@@ -2,12 +2,11 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::reading::{Name, RangeSet, Record};
-use crate::store::{ReadError, ReadLimit, Start, Store};
+use crate::reading::{Name, RangeSet};
+use crate::store::{Batch, ReadError, ReadLimit, Start, Store, Wanted};
 
 /// Durable records in sequence, and a cursor an upstream. Cheap to clone.
 pub trait Source: Clone + Send + Sync + 'static {
@@ -20,13 +19,14 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// What the upstream has confirmed; one that is new to the store begins as `start` says.
     fn register(&self, upstream: &Name, start: Start) -> RangeSet;
 
-    /// The records from `from` on, in sequence, up to the limit. Numbers that are not among them, up to the last one
-    /// read, do not exist any more.
+    /// The records of these devices from `from` on, in sequence, up to the limit. Numbers below [`Batch::next`] that are not
+    /// among them are of other devices, or do not exist any more. It may bring nothing although there is more behind.
     fn read(
         &self,
         from: u64,
         limit: ReadLimit,
-    ) -> impl Future<Output = Result<Vec<Arc<Record>>, Self::Error>> + Send;
+        wanted: Wanted,
+    ) -> impl Future<Output = Result<Batch, Self::Error>> + Send;
 
     /// Moves the upstream's cursor over these. Never waits.
     fn confirm(&self, upstream: &Name, confirmed: &RangeSet);
@@ -46,8 +46,8 @@ impl Source for Store {
         self.register(upstream, start)
     }
 
-    async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Arc<Record>>, ReadError> {
-        self.read(from, limit).await
+    async fn read(&self, from: u64, limit: ReadLimit, wanted: Wanted) -> Result<Batch, ReadError> {
+        self.read_of(from, limit, wanted).await
     }
 
     fn confirm(&self, upstream: &Name, confirmed: &RangeSet) {

@@ -1,15 +1,20 @@
 //! Reading records back: from memory where they are, else from disk, off the async threads.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::block;
+use super::cache::{Batch, Found, ReadLimit, Wanted};
 use super::engine::EngineError;
 use super::envelope;
-use super::shared::{Found, ReadLimit, Shared};
+use super::recovery::header_of;
+use super::shared::Shared;
 use crate::reading::Record;
 
-/// Bytes of blocks that are read from disk at once.
-const READ_AHEAD: usize = 256 << 10;
+/// Bytes of blocks that are read from disk at once: some thousand records, which take 1 MiB and more in memory.
+const READ_AHEAD: usize = 128 << 10;
+/// Bytes of blocks that one read looks at where little of them is wanted; then others have their turn.
+const MOST_LOOKED_AT: usize = 8 << 20;
 
 /// Why records cannot be read now. The same call works again once the store has helped itself.
 #[derive(Debug, thiserror::Error)]
@@ -22,62 +27,95 @@ impl From<EngineError> for ReadError {
     }
 }
 
-/// Records with `seq >= from`, in order.
+/// The wanted records with `seq >= from`, in order.
 pub(super) async fn read(
     shared: &Arc<Shared>,
     from: u64,
     limit: ReadLimit,
-) -> Result<Vec<Arc<Record>>, ReadError> {
-    let from = {
-        let state = shared.state();
-        let from = from.max(state.floor);
-        if let Some(found) = state.in_memory(from, limit) {
-            return Ok(found);
-        }
-        from
-    };
+    wanted: Wanted,
+) -> Result<Batch, ReadError> {
+    if let Some(batch) = shared.state().in_memory(from, limit, &wanted) {
+        return Ok(batch);
+    }
     let shared = Arc::clone(shared);
-    let read = tokio::task::spawn_blocking(move || read_disk(&shared, from, limit));
+    let read = tokio::task::spawn_blocking(move || read_disk(&shared, from, limit, &wanted));
     let read = read.await.map_err(|error| ReadError(error.to_string()))?;
     Ok(read?)
 }
 
-/// As [`read`], from disk. With their true times, as far as these are known by now.
-pub(super) fn read_disk(
+/// As [`read`], of all devices, where the thread may wait for the disk.
+pub(super) fn records(
     shared: &Shared,
     from: u64,
     limit: ReadLimit,
 ) -> Result<Vec<Arc<Record>>, EngineError> {
-    let next = shared.state().next;
-    let values = shared
-        .engine()?
-        .blocks(from, READ_AHEAD)
-        .inspect_err(|error| tell(shared, error))?;
-    let mut blocks = Vec::with_capacity(values.len());
-    for (first, value) in values {
-        // A block that is not yet announced may be there already.
-        if first >= next {
-            break;
-        }
-        match decode(shared, &value) {
-            Some(records) => blocks.push(records),
-            None => {
-                let error = EngineError::Damaged(format!("the block at {first}"));
-                tell(shared, &error);
-                return Err(error);
+    let wanted = Wanted::all();
+    let known = shared.state().in_memory(from, limit, &wanted);
+    let batch = match known {
+        Some(batch) => batch,
+        None => read_disk(shared, from, limit, &wanted)?,
+    };
+    Ok(batch.records)
+}
+
+/// As [`read`], from disk. With their true times, as far as these are known by now.
+fn read_disk(
+    shared: &Shared,
+    from: u64,
+    limit: ReadLimit,
+    wanted: &Wanted,
+) -> Result<Batch, EngineError> {
+    // Of two readers near each other the second finds decoded what the first has read.
+    let _alone = shared.alone();
+    let (from, end) = {
+        let state = shared.state();
+        (from.max(state.floor), state.next)
+    };
+    let (mut found, mut looked_at) = (Found::new(from, limit, wanted), 0usize);
+    while found.next() < end && found.wants_more() && looked_at < MOST_LOOKED_AT {
+        let before = found.next();
+        let values = shared
+            .engine()?
+            .blocks(before, READ_AHEAD)
+            .inspect_err(|error| tell(shared, error))?;
+        for (first, value) in values {
+            // A block that is not yet announced may be there already.
+            if first >= end || !found.wants_more() {
+                break;
             }
+            looked_at = looked_at.saturating_add(value.len());
+            take(shared, &value, &mut found).ok_or_else(|| damaged(shared, first))?;
+        }
+        if found.next() == before {
+            // Nothing is there any more.
+            found.pass(end);
         }
     }
-    let mut found = Found::new(limit);
-    let mut records = blocks.iter().flatten().filter(|record| record.seq >= from);
-    while found.wants_more() {
-        let Some(record) = records.next() else { break };
-        found.push(record);
+    Ok(shared.state().with_true_times(found.batch()))
+}
+
+/// Takes what is wanted of a block, which is decoded only if something is. `None`: it is damaged.
+fn take(shared: &Shared, value: &[u8], found: &mut Found<'_>) -> Option<()> {
+    let header = header_of(value)?;
+    if header.end() <= found.next() {
+        return Some(());
     }
-    drop(records);
-    let mut state = shared.state();
-    state.keep_loaded(blocks);
-    Ok(state.with_true_times(found.records))
+    let mut devices = header.devices.iter().map(|span| span.device.as_ref());
+    if !devices.any(|device| found.wants(device)) {
+        found.pass(header.end());
+        return Some(());
+    }
+    let known = shared.state().block(header.first);
+    let records = match known {
+        Some(records) => records,
+        None => {
+            let records = decode(shared, value)?;
+            shared.decoded.fetch_add(1, Ordering::Relaxed);
+            shared.state().loaded.push(records)
+        }
+    };
+    found.take(&records);
+    Some(())
 }
 
 /// The records of a block's value.
@@ -95,6 +133,12 @@ pub(super) fn decode(shared: &Shared, value: &[u8]) -> Option<Vec<Arc<Record>>> 
     block::decode(payload, |id| {
         known.iter().find(|(known, _)| *known == id)?.1.clone()
     })
+}
+
+fn damaged(shared: &Shared, first: u64) -> EngineError {
+    let error = EngineError::Damaged(format!("the block at {first}"));
+    tell(shared, &error);
+    error
 }
 
 /// Has the writer rebuild what is damaged.

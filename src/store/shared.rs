@@ -1,24 +1,22 @@
 //! What the writer and the readers of a store share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
+use super::cache::{Batch, Decoded, Found, ReadLimit, Recent, Wanted};
 use super::clocks::Clocks;
 use super::cursor::Cursor;
 use super::engine::{Engine, EngineError};
 use super::holes::Cause;
-use super::inlet::{Queue, readings};
+use super::inlet::Queue;
 use super::schema::SchemaTable;
 use crate::reading::{Name, RangeSet, Record, StreamId};
 
-/// Most readings in records that are kept in memory for the forwarders: the latest blocks, and as many read from disk.
-const MOST_CACHED: usize = 30_000;
-/// A record's own size, in readings.
-const OVERHEAD: usize = 4;
 /// With so many confirmations of an upstream at risk, reading waits for the writer: a crash must not repeat any number of
 /// records. Several times what is written without delay, so that only a slow disk holds anybody up.
 const MOST_AT_RISK: u64 = 2000;
@@ -36,6 +34,10 @@ pub(super) struct Shared {
     pub(super) busy: Mutex<Option<Instant>>,
     /// Tells that notes were written, or that the state of the writer changed.
     pub(super) written: Notify,
+    /// Held by whoever reads from disk.
+    pub(super) reading: Mutex<()>,
+    /// How many blocks were read from disk and decoded.
+    pub(super) decoded: AtomicU64,
 }
 
 /// What changes with each commit and confirmation.
@@ -56,7 +58,7 @@ pub(super) struct State {
     /// Enough is to be written that it should not wait.
     pub(super) urgent: bool,
     pub(super) recent: Recent,
-    pub(super) loaded: VecDeque<Vec<Arc<Record>>>,
+    pub(super) loaded: Decoded,
     /// A reader came upon damage.
     pub(super) damaged: Option<String>,
     pub(super) stopping: bool,
@@ -84,95 +86,6 @@ pub(super) struct Refusal {
     pub(super) payload_size: u64,
 }
 
-/// The latest records, block by block, up to the last durable one and without a gap.
-#[derive(Default)]
-pub(super) struct Recent {
-    blocks: VecDeque<Vec<Arc<Record>>>,
-    weight: usize,
-}
-
-impl Recent {
-    /// Adds the block that follows.
-    pub(super) fn push(&mut self, block: Vec<Arc<Record>>) {
-        self.weight = self.weight.saturating_add(weight_of(&block));
-        self.blocks.push_back(block);
-        while self.weight > MOST_CACHED && self.blocks.len() > 1 {
-            let oldest = self.blocks.pop_front().unwrap_or_default();
-            self.weight = self.weight.saturating_sub(weight_of(&oldest));
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// The records from `from` on; `None`: they begin later.
-    fn read(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
-        let first = self.blocks.front()?.first()?.seq;
-        if from < first {
-            return None;
-        }
-        let start = self
-            .blocks
-            .partition_point(|block| block.last().is_some_and(|last| last.seq < from));
-        let mut found = Found::new(limit);
-        let mut records = self.blocks.iter().skip(start).flatten();
-        while found.wants_more() {
-            let Some(record) = records.next() else { break };
-            if record.seq >= from {
-                found.push(record);
-            }
-        }
-        Some(found.records)
-    }
-}
-
-/// How much to read at once: whichever is reached first, but at least one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadLimit {
-    /// Records.
-    pub records: usize,
-    /// About as many bytes in memory.
-    pub bytes: usize,
-}
-
-/// Records gathered up to a limit.
-pub(super) struct Found {
-    pub(super) records: Vec<Arc<Record>>,
-    bytes: usize,
-    limit: ReadLimit,
-}
-
-impl Found {
-    pub(super) fn new(limit: ReadLimit) -> Self {
-        Self {
-            records: Vec::new(),
-            bytes: 0,
-            limit,
-        }
-    }
-
-    pub(super) fn wants_more(&self) -> bool {
-        self.records.is_empty()
-            || (self.records.len() < self.limit.records && self.bytes < self.limit.bytes)
-    }
-
-    pub(super) fn push(&mut self, record: &Arc<Record>) {
-        const READING: usize = 40;
-        self.bytes = self
-            .bytes
-            .saturating_add(weight_of(std::slice::from_ref(record)) * READING);
-        self.records.push(Arc::clone(record));
-    }
-}
-
-pub(super) fn weight_of(block: &[Arc<Record>]) -> usize {
-    block
-        .iter()
-        .map(|record| OVERHEAD + readings(&record.body))
-        .sum()
-}
-
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -180,6 +93,11 @@ impl Shared {
 
     pub(super) fn schemas(&self) -> MutexGuard<'_, SchemaTable> {
         self.schemas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the turn to read from disk.
+    pub(super) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine; an error while it is being opened anew.
@@ -295,55 +213,30 @@ impl State {
     }
 
     /// Records from memory, with their true times; `None`: they must be read from disk.
-    pub(super) fn in_memory(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
-        Some(self.with_true_times(self.as_read(from, limit)?))
-    }
-
-    fn as_read(&self, from: u64, limit: ReadLimit) -> Option<Vec<Arc<Record>>> {
-        if from >= self.next {
-            return Some(Vec::new());
-        }
-        if let Some(found) = self.recent.read(from, limit) {
-            return Some(found);
-        }
-        let covers = |block: &&Vec<Arc<Record>>| {
-            block.first().is_some_and(|first| first.seq <= from)
-                && block.last().is_some_and(|last| last.seq >= from)
-        };
-        let block = self.loaded.iter().find(covers)?;
-        let mut found = Found::new(limit);
-        let mut records = block.iter().filter(|record| record.seq >= from);
-        while found.wants_more() {
-            let Some(record) = records.next() else { break };
-            found.push(record);
-        }
-        Some(found.records)
+    pub(super) fn in_memory(&self, from: u64, limit: ReadLimit, wanted: &Wanted) -> Option<Batch> {
+        let from = from.max(self.floor);
+        let mut found = Found::new(from, limit, wanted);
+        let here =
+            from >= self.next || self.recent.read(&mut found) || self.loaded.read(&mut found);
+        here.then(|| self.with_true_times(found.batch()))
     }
 
     /// Gives records the times that are known for them by now.
-    pub(super) fn with_true_times(&self, mut records: Vec<Arc<Record>>) -> Vec<Arc<Record>> {
-        for record in records.iter_mut().filter(|record| !record.stamp.synced) {
+    pub(super) fn with_true_times(&self, mut batch: Batch) -> Batch {
+        let unsure = batch.records.iter_mut();
+        for record in unsure.filter(|record| !record.stamp.synced) {
             let stamp = self.clocks.truth(record.stamp);
             if stamp.synced {
                 Arc::make_mut(record).stamp = stamp;
             }
         }
-        records
+        batch
     }
 
-    /// Keeps blocks that were read from disk, for other upstreams near by.
-    pub(super) fn keep_loaded(&mut self, blocks: Vec<Vec<Arc<Record>>>) {
-        for block in blocks {
-            let first = block.first().map(|record| record.seq);
-            self.loaded
-                .retain(|known| known.first().map(|record| record.seq) != first);
-            self.loaded.push_back(block);
-        }
-        let mut weight: usize = self.loaded.iter().map(|block| weight_of(block)).sum();
-        while weight > MOST_CACHED && self.loaded.len() > 1 {
-            weight =
-                weight.saturating_sub(self.loaded.pop_front().map_or(0, |block| weight_of(&block)));
-        }
+    /// The block from memory in which `seq` is.
+    pub(super) fn block(&self, seq: u64) -> Option<Arc<[Arc<Record>]>> {
+        let block = self.recent.get(seq).or_else(|| self.loaded.get(seq));
+        block.cloned()
     }
 
     /// The oldest `seq` that some upstream has not confirmed; without upstreams, the oldest there is.

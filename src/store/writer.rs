@@ -7,11 +7,13 @@ mod retention;
 mod trouble;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
+use super::cache::{Decoded, Recent};
 use super::checkpoint::Checkpoint;
 use super::dead_letter::Letters;
 use super::directory::{self, Place};
@@ -19,7 +21,7 @@ use super::engine::{EngineError, Write};
 use super::holes::Holes;
 use super::inlet::{Inlet, Left};
 use super::recovery::{self, Known, Loaded};
-use super::shared::{Recent, Shared, State};
+use super::shared::{Shared, State};
 use super::{Store, StoreSettings};
 use crate::reading::{Body, Clock, Detail, Event, EventName, Observation, Record, StreamId};
 use crate::support::backoff::Backoff;
@@ -102,6 +104,8 @@ impl Writer {
             queue: inlet.queue(),
             busy: Mutex::default(),
             written: Notify::new(),
+            reading: Mutex::default(),
+            decoded: AtomicU64::new(0),
         });
         let mut writer = Self {
             shared: Arc::clone(&shared),
@@ -358,7 +362,7 @@ fn first_state(checkpoint: &Checkpoint) -> State {
         changed: None,
         urgent: false,
         recent: Recent::default(),
-        loaded: VecDeque::new(),
+        loaded: Decoded::default(),
         damaged: None,
         stopping: false,
         closed: false,

@@ -4,6 +4,7 @@ mod bounds;
 mod clocks;
 mod failing;
 mod kills;
+mod reading;
 mod rigged;
 mod sample;
 mod stepping;

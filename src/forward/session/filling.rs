@@ -63,7 +63,11 @@ impl<S: Source> Session<'_, S> {
             if feed.rest.is_some() || !self.desk.window.has_room(feed.lane) {
                 return None;
             }
-            let record = feed.front()?;
+            let Some(record) = feed.front() else {
+                let behind = feed.read_from().min(self.desk.window.end(feed.lane));
+                self.desk.pass_over(feed.lane, behind, &mut self.fresh);
+                return None;
+            };
             match self.desk.next(feed.lane, &record, &mut self.fresh) {
                 Next::Send(message) => {
                     feed.pop();

@@ -8,8 +8,8 @@ use crate::reading::{RangeSet, Record};
 use crate::store::dead_letter::DeadLetter;
 use crate::store::engine::EngineError;
 use crate::store::holes::{Cause, Fate, Holes};
-use crate::store::reader;
-use crate::store::shared::{ReadLimit, Refusal};
+use crate::store::shared::Refusal;
+use crate::store::{ReadLimit, reader};
 
 /// What is read at once to find what was refused.
 const AT_HAND: ReadLimit = ReadLimit {
@@ -101,11 +101,7 @@ impl Writer {
         if let Some(record) = known(at_hand) {
             return Ok(Some(record));
         }
-        let cached = self.shared.state().in_memory(seq, AT_HAND);
-        *at_hand = match cached {
-            Some(found) => found,
-            None => reader::read_disk(&self.shared, seq, AT_HAND)?,
-        };
+        *at_hand = reader::records(&self.shared, seq, AT_HAND)?;
         Ok(known(at_hand))
     }
 }

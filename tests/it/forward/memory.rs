@@ -14,7 +14,7 @@ use forebay::reading::{
     Body, Catalogue, Clock, Description, Event, MapHash, Name, Observation, Outlet, RangeSet,
     Reading, Record, Scan, Schema, SchemaPoint, Stamp, StreamId, SystemClock, Value, ValueType,
 };
-use forebay::store::ReadLimit;
+use forebay::store::{Batch, ReadLimit, Wanted};
 use forebay::upstream::settings::UpstreamSettings;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -127,18 +127,24 @@ impl Source for Memory {
         self.cursor()
     }
 
-    async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Arc<Record>>, String> {
+    async fn read(&self, from: u64, limit: ReadLimit, wanted: Wanted) -> Result<Batch, String> {
         let failing = &self.0.failing_reads;
         if failing.load(Ordering::Relaxed) > 0 {
             failing.fetch_sub(1, Ordering::Relaxed);
             return Err("the disk says no".to_owned());
         }
-        let records = self.0.records.lock().unwrap();
-        Ok(records
+        let all = self.0.records.lock().unwrap();
+        let head = *self.0.head.borrow();
+        let records: Vec<_> = all
             .range(from..)
+            .filter(|(_, record)| wanted.admits(record.body.device()))
             .take(limit.records)
             .map(|(_, record)| Arc::clone(record))
-            .collect())
+            .collect();
+        let full = records.len() == limit.records;
+        let last = records.last().map(|last| last.seq).filter(|_| full);
+        let next = last.unwrap_or(head).saturating_add(1).max(from);
+        Ok(Batch { records, next })
     }
 
     fn confirm(&self, _: &Name, confirmed: &RangeSet) {

@@ -159,3 +159,39 @@ async fn what_is_refused_for_good_is_kept_and_told() {
     let letters = opened.store.dead_letters().unwrap();
     assert_eq!(letters.len(), 1);
 }
+
+#[tokio::test]
+async fn the_cursor_moves_over_what_other_upstreams_get() {
+    let broker = Scripted::start(|_| Reply::Ack(Reason::Success)).await;
+    let memory = MemoryEngine::default();
+    let schemas = [schema("meter-3"), schema("press")];
+    {
+        let opened = Opened::new(&memory);
+        // Also what comes behind the last record of its own.
+        let put = |which: usize, count: u32| {
+            (0..count).for_each(|n| opened.put(scan(&schemas[which], n.into())));
+        };
+        put(0, 700);
+        put(1, 3);
+        put(0, 700);
+        opened.store.flushed().await;
+    }
+    for run in 0..2_u64 {
+        let opened = Opened::new(&memory);
+        let upstream = UpstreamSettings::Mqtt(mqtt::settings(broker.port(), MqttVersion::V5));
+        let mut settings = settings(upstream);
+        settings.devices = vec!["pre*".to_owned()];
+        let outlet = Arc::new(opened.inlet.clone());
+        let mut forwarder = Forwarder::on(settings, opened.store.clone(), outlet);
+        // The events of both starts and three scans; then nothing but the event of another start.
+        let expected = if run == 0 { 5 } else { 1 };
+        let done = forwarder.wait_for(|status| {
+            status.confirmed == expected && opened.store.status().backlogs[0].1 == 0
+        });
+        done.await;
+        forwarder.stop().await;
+    }
+    let arrivals = broker.arrivals();
+    let records = arrivals.iter().filter(|arrival| arrival.contains("seq"));
+    assert_eq!(records.count(), 6, "{arrivals:?}");
+}
