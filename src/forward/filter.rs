@@ -1,6 +1,6 @@
 //! Which records go to an upstream. Pure.
 
-use crate::reading::Name;
+use crate::reading::{Name, Record};
 use crate::store::Wanted;
 
 /// The devices of an upstream, by shell patterns.
@@ -11,6 +11,14 @@ impl Filter {
     /// Devices whose name fits one of the patterns; without any pattern, all.
     pub fn new(patterns: Vec<String>) -> Self {
         Self(patterns)
+    }
+
+    /// Whether the record goes there. The gateway's own events go everywhere.
+    pub fn admits(&self, record: &Record) -> bool {
+        record
+            .body
+            .device()
+            .is_none_or(|device| self.admits_device(device))
     }
 
     /// What to read for it. The gateway's own events go everywhere.
