@@ -63,8 +63,8 @@ struct Waiting {
     described: BTreeMap<Name, Arc<Description>>,
     /// What a writer that panicked had taken out.
     left: Option<Left>,
-    /// The writer sleeps until something arrives.
-    wanted: bool,
+    /// The writer sleeps until so much waits.
+    wanted: Option<usize>,
     /// The writer is to look at what else there is to do.
     rung: bool,
 }
@@ -103,8 +103,8 @@ impl Queue {
             Body::Event(_) | Body::Description(_) => waiting.others.push_back(item),
         }
         while waiting.weight > MOST_WAITING && waiting.drop_one() {}
-        if waiting.wanted {
-            waiting.wanted = false;
+        if waiting.wanted.is_some_and(|least| waiting.has(least)) {
+            waiting.wanted = None;
             drop(waiting);
             self.bell.notify_one();
         }
@@ -116,11 +116,11 @@ impl Queue {
         self.bell.notify_one();
     }
 
-    /// Sleeps until [`Self::ring`], `until`, or, if `wanted`, an observation is there.
-    pub(super) fn wait(&self, wanted: bool, until: Option<Instant>) {
+    /// Sleeps until [`Self::ring`], `until`, or so much is there; 1 is anything.
+    pub(super) fn wait(&self, least: usize, until: Option<Instant>) {
         let mut waiting = self.lock();
-        while !(waiting.rung || wanted && waiting.has_any()) {
-            waiting.wanted = wanted;
+        while !(waiting.rung || waiting.has(least)) {
+            waiting.wanted = Some(least);
             waiting = match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 None => self
                     .bell
@@ -135,8 +135,13 @@ impl Queue {
                 }
             };
         }
-        waiting.wanted = false;
+        waiting.wanted = None;
         waiting.rung = false;
+    }
+
+    /// Whether so much waits to be committed.
+    pub(super) fn has(&self, least: usize) -> bool {
+        self.lock().has(least)
     }
 
     /// Whether anything waits to be committed.
@@ -191,6 +196,10 @@ impl Queue {
 impl Waiting {
     fn has_any(&self) -> bool {
         !self.scans.is_empty() || !self.others.is_empty() || !self.overflow.is_empty()
+    }
+
+    fn has(&self, least: usize) -> bool {
+        self.weight >= least.max(1) || least <= 1 && self.has_any()
     }
 
     fn pop(&mut self) -> Option<Observation> {

@@ -34,7 +34,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(1);
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How often the mark of the head is renewed.
 const MARK_EVERY: Duration = Duration::from_secs(5);
-/// Most readings in a block; more that gathered go into the next one at once.
+/// Most readings in a block. Where so many have gathered, they do not wait for the window: it could be longer than the
+/// inlet lasts.
 const MOST_READINGS: usize = 20_000;
 
 /// The store's writer. It has a thread for itself: [`Self::run`].
@@ -219,13 +220,14 @@ impl Writer {
     fn window_is_over(&self) -> bool {
         self.last_commit
             .is_none_or(|last| last.elapsed() >= self.settings.commit_window)
+            || self.shared.queue.has(MOST_READINGS)
     }
 
     /// Sleeps until something is due. Without anything to write there is no deadline, and no wake-up.
     fn wait(&self) {
         if let Some(until) = self.need.until() {
             while Instant::now() < until && !self.shared.state().stopping {
-                self.shared.queue.wait(false, Some(until));
+                self.shared.queue.wait(usize::MAX, Some(until));
             }
             return;
         }
@@ -253,13 +255,14 @@ impl Writer {
             state.changed.map(|since| since + WRITE_WITHIN)
         };
         let sync = self.unsynced.then(|| self.last_sync + SYNC_WITHIN);
-        // In a window the arrivals do not wake this thread, so its end does.
+        // In a window the arrivals do not wake this thread before they fill a block, so its end does.
         let window = if wanted { None } else { window };
         let until = [block, window, notes, sync, self.room.next_look()]
             .into_iter()
             .flatten()
             .min();
-        self.shared.queue.wait(wanted, until);
+        let least = if wanted { 1 } else { MOST_READINGS };
+        self.shared.queue.wait(least, until);
     }
 
     /// Queues an event of the store's own.

@@ -244,6 +244,20 @@ async fn the_first_commit_is_immediate_and_the_next_waits_for_the_window() {
 }
 
 #[tokio::test]
+async fn a_full_block_does_not_wait_for_the_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.commit_window = Duration::from_secs(60);
+    let store = Running::open(&settings);
+    store.records_until(1).await;
+    for n in 0..3 {
+        store.inlet.put(scan("press", n, 7_000));
+    }
+    store.records_until(4).await;
+    store.stop();
+}
+
+#[tokio::test]
 async fn another_machine_begins_a_new_stream_and_numbers_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = Running::open(&settings(dir.path()));
