@@ -1,5 +1,6 @@
 //! The store: what is committed stays, in order and numbered; what goes is told.
 
+mod backlog;
 mod bounds;
 mod clocks;
 mod failing;

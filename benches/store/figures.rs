@@ -1,0 +1,136 @@
+//! What a run took, and the table of all runs.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use crate::plant::{BYTES, VALUES};
+
+/// The clocks when a run begins.
+pub(crate) struct Start {
+    at: Instant,
+    cpu: Duration,
+    written: u64,
+}
+
+impl Start {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            cpu: cpu(),
+            written: written(),
+        }
+    }
+
+    /// `seconds`: how long it took until all was durable.
+    pub(crate) fn end(&self, records: usize, syncs: usize, seconds: Duration) -> Figures {
+        Figures {
+            records: records as f64,
+            syncs: syncs as f64,
+            seconds: seconds.as_secs_f64(),
+            cpu: (cpu() - self.cpu).as_secs_f64(),
+            written: (written() - self.written) as f64,
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.at.elapsed()
+    }
+}
+
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: "));
+    line.unwrap().parse().unwrap()
+}
+
+/// The figures of one run.
+pub(crate) struct Figures {
+    records: f64,
+    syncs: f64,
+    seconds: f64,
+    cpu: f64,
+    written: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            records,
+            syncs,
+            seconds,
+            cpu,
+            written,
+        } = self;
+        write!(f, "{records} {syncs} {seconds} {cpu} {written}")
+    }
+}
+
+impl FromStr for Figures {
+    type Err = std::num::ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+        let numbers = numbers?;
+        Ok(Self {
+            records: numbers[0],
+            syncs: numbers[1],
+            seconds: numbers[2],
+            cpu: numbers[3],
+            written: numbers[4],
+        })
+    }
+}
+
+impl Figures {
+    /// Records a sync.
+    pub(crate) fn batch(&self) -> usize {
+        (self.records / self.syncs).round().max(1.0) as usize
+    }
+
+    pub(crate) fn print(title: &str, rows: &[(&str, Vec<Self>)]) {
+        type Column = (&'static str, fn(&Figures) -> f64);
+        let columns: [Column; 5] = [
+            ("records a sync", |f| f.records / f.syncs),
+            ("records/s", |f| f.records / f.seconds),
+            ("1000 values/s", |f| {
+                f.records * VALUES as f64 / f.seconds / 1e3
+            }),
+            ("written a byte", |f| f.written / (f.records * BYTES as f64)),
+            ("CPU s a million", |f| f.cpu / f.records * 1e6),
+        ];
+        print!("{title:<22}");
+        columns.iter().for_each(|(title, _)| print!(" {title:>27}"));
+        println!("  share of forebay");
+        for (name, runs) in rows.iter().filter(|(_, runs)| !runs.is_empty()) {
+            print!("  {name:<20}");
+            for (_, figure) in columns {
+                let (least, median, most) = spread(runs, figure);
+                let digits = if median < 100.0 { 2 } else { 0 };
+                let text = format!("{median:.digits$} ({least:.digits$} to {most:.digits$})");
+                print!(" {text:>27}");
+            }
+            let rate = |runs: &[Self]| spread(runs, columns[1].1).1;
+            println!("  {:.2}", rate(&rows[0].1) / rate(runs));
+        }
+    }
+}
+
+fn spread(runs: &[Figures], figure: fn(&Figures) -> f64) -> (f64, f64, f64) {
+    let mut values: Vec<f64> = runs.iter().map(figure).collect();
+    values.sort_by(f64::total_cmp);
+    (
+        values[0],
+        values[values.len() / 2],
+        values[values.len() - 1],
+    )
+}

@@ -1,0 +1,180 @@
+//! A backlog of millions: memory, opening and reading do not grow with it, and the disk gets its space back.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay::reading::{Body, Observation, Outlet, RangeSet, Reading, Schema, Value};
+use forebay::store::settings::Start;
+use forebay::store::{ReadLimit, Store};
+
+use super::sample::{Running, name, scan, scan_of, settings};
+
+const CHILD: &str = "FOREBAY_TEST_BACKLOG_DIR";
+const POINTS: usize = 10;
+/// Most scans that are put and not durable: below what the inlet holds.
+const OUT: u64 = 5_000;
+const HUNDRED: ReadLimit = ReadLimit {
+    records: 100,
+    bytes: usize::MAX,
+};
+const AHEAD: ReadLimit = ReadLimit {
+    records: 512,
+    bytes: 1 << 20,
+};
+/// Far more than it takes: what is asserted is that the space comes back.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn records() -> u64 {
+    let long = std::env::var_os("FOREBAY_LONG").is_some();
+    if long { 10_000_000 } else { 200_000 }
+}
+
+/// Runs in a process of its own, whose memory is only the store's: one of the steps below.
+#[tokio::test]
+async fn child() {
+    let Ok(dir) = std::env::var(CHILD) else {
+        return;
+    };
+    let (step, dir) = dir.split_once(':').unwrap();
+    let mut settings = settings(Path::new(dir));
+    settings.max_size = 8 << 30;
+    let start = Instant::now();
+    let store = Running::open(&settings);
+    let opened = start.elapsed();
+    let last = *store.store.head().borrow();
+    match step {
+        "fill" => fill(&store).await,
+        "look" => look(&store.store, last).await,
+        "drain" => drain(&store.store, Path::new(dir), last).await,
+        _ => {}
+    }
+    let rss = kibibytes("VmHWM") >> 10;
+    println!("\nsaid {step}: opened in {opened:?}, RSS {rss} MiB at most");
+    store.stop();
+    assert!(rss <= 64, "RSS {rss} MiB");
+}
+
+async fn fill(store: &Running) {
+    store.store.register(&name("cloud"), Start::Oldest);
+    let schemas: Vec<_> = (0..50).map(schema).collect();
+    let (mut head, start) = (store.store.head(), Instant::now());
+    let (mut put, all) = (0, records());
+    while *head.borrow_and_update() <= all {
+        while put < all && put < *head.borrow() + OUT {
+            store.inlet.put(noisy(&schemas[put as usize % 50], put));
+            put += 1;
+        }
+        head.changed().await.unwrap();
+    }
+    println!("\nsaid {all} records committed in {:?}", start.elapsed());
+}
+
+/// A scan whose values cannot be guessed from those before.
+fn noisy(schema: &Arc<Schema>, n: u64) -> Observation {
+    let mut observation = scan_of(schema, n);
+    if let Body::Scan(scan) = &mut observation.body {
+        for reading in &mut scan.readings {
+            let value = 1_000_000 + i64::from(fastrand::u16(..));
+            *reading = Some(Reading::good(Value::Int(value)));
+        }
+    }
+    observation
+}
+
+fn schema(n: usize) -> Arc<Schema> {
+    match scan(&format!("press-{n}"), 0, POINTS).body {
+        Body::Scan(scan) => scan.schema,
+        _ => unreachable!(),
+    }
+}
+
+/// How long the next hundred records take, at the first, in the middle and at the last.
+async fn look(store: &Store, last: u64) {
+    for (title, from) in [("first", 2), ("middle", last / 2), ("last", last - 30_000)] {
+        let mut times = Vec::new();
+        for n in 0..21 {
+            let (start, from) = (Instant::now(), from + n * 1_400);
+            let read = store.read(from, HUNDRED).await.unwrap();
+            times.push(start.elapsed());
+            assert!(read.len() == 100 && read[0].seq == from);
+        }
+        times.sort();
+        println!(
+            "\nsaid next 100 records at the {title}: {:?}, {:?} at most",
+            times[10], times[20]
+        );
+    }
+}
+
+async fn drain(store: &Store, dir: &Path, last: u64) {
+    let full = allocated(dir);
+    let (cloud, start) = (name("cloud"), Instant::now());
+    let mut from = store.cursor(&cloud).first_missing(1);
+    while from <= last {
+        let read = store.read(from, AHEAD).await.unwrap();
+        assert_eq!(read[0].seq, from);
+        let next = read.last().unwrap().seq + 1;
+        let confirmed: RangeSet = [(from, next - 1)].into_iter().collect();
+        store.confirm(&cloud, &confirmed);
+        from = next;
+    }
+    let (drained, start) = (start.elapsed(), Instant::now());
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    while allocated(dir) > 128 << 20 {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{} MiB are left",
+            allocated(dir) >> 20
+        );
+        looks.tick().await;
+    }
+    println!(
+        "\nsaid {} MiB drained in {drained:?}, {} MiB left after another {:?}",
+        full >> 20,
+        allocated(dir) >> 20,
+        start.elapsed()
+    );
+}
+
+/// Bytes of all files, by their blocks.
+fn allocated(dir: &Path) -> u64 {
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => allocated(&entry.path()),
+        Ok(meta) => meta.blocks() * 512,
+        Err(_) => 0,
+    };
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(of)
+        .sum()
+}
+
+fn kibibytes(field: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_long_backlog_costs_neither_memory_nor_time_and_leaves_no_space_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    for step in ["fill", "look", "drain", "open"] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::backlog::child", "--nocapture"])
+            .env(CHILD, format!("{step}:{}", dir.path().display()))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let said = text.lines().filter_map(|line| line.strip_prefix("said "));
+        said.for_each(|line| println!("{line}"));
+        assert!(output.status.success(), "{step}: {text}");
+        println!("{} MiB on disk", allocated(dir.path()) >> 20);
+    }
+}
