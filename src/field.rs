@@ -21,6 +21,7 @@ pub mod schedule;
 mod session;
 pub mod settings;
 pub mod status;
+mod told;
 
 pub use error::FieldError;
 pub use inbox::LineRequest;

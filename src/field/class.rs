@@ -130,6 +130,11 @@ impl Class {
         self.report(readings, now_ns)
     }
 
+    /// Its name.
+    pub(super) fn name(&self) -> &Name {
+        &self.schema.scan
+    }
+
     /// The next scan is complete.
     pub(super) fn forget_report(&mut self) {
         self.reporter.forget();

@@ -1,6 +1,7 @@
 //! A device as its line sees it: what is read of it, and how it last did. No I/O.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::class::Class;
 use super::error::FieldError;
@@ -8,7 +9,8 @@ use super::lessons::Lessons;
 use super::modbus::client::{Answer, Manner};
 use super::modbus::cost::ReadCost;
 use super::modbus::frame::ReadRequest;
-use super::settings::{DeviceSettings, LineSettings};
+use super::settings::{DeviceSettings, LineSettings, Transport};
+use super::status::AnswerTimes;
 use crate::reading::{Description, Name, Quality, Stamp};
 
 /// A device of a line.
@@ -20,8 +22,12 @@ pub(super) struct Device {
     pub(super) description: Arc<Description>,
     pub(super) classes: Vec<Class>,
     pub(super) lessons: Lessons,
-    /// What its reads take on the line.
+    /// What its reads take on the line, and the answer time that this is reckoned with, once that is known.
     cost: ReadCost,
+    answer_time: Option<Duration>,
+    delay: Duration,
+    /// How often it was asked.
+    asked: u64,
     /// Why it does not answer; `None`: it does, or was never asked.
     pub(super) silent: Option<Quality>,
     /// Whether it has ever answered.
@@ -31,6 +37,12 @@ pub(super) struct Device {
     /// The class and block at which it fell silent.
     pub(super) suspect: Option<(usize, usize)>,
 }
+
+/// Answers from which the answer time is known.
+const ENOUGH: u64 = 16;
+
+/// After so many requests it is looked at again; before, with each power of two.
+const ADAPT_EVERY: u64 = 1024;
 
 impl Device {
     pub(super) fn new(line: &LineSettings, settings: &DeviceSettings) -> Self {
@@ -50,6 +62,9 @@ impl Device {
             classes: settings.scans.iter().filter_map(class).collect(),
             lessons: Lessons::default(),
             cost,
+            answer_time: None,
+            delay: settings.delay,
+            asked: 0,
             silent: None,
             seen: false,
             probe: 0,
@@ -74,6 +89,31 @@ impl Device {
     pub(super) fn forget_reports(&mut self) {
         for class in &mut self.classes {
             class.forget_report();
+        }
+    }
+
+    /// Reckons with the answer time as it was measured, where it is another than it was thought to be.
+    pub(super) fn adapt(&mut self, transport: &Transport, times: &AnswerTimes) {
+        // Counting all of them costs more than it is worth at every request.
+        self.asked += 1;
+        if !self.asked.is_power_of_two() && !self.asked.is_multiple_of(ADAPT_EVERY) {
+            return;
+        }
+        let Some(measured) = times.within(50).filter(|_| times.count() >= ENOUGH) else {
+            return;
+        };
+        let is_another = |before: Duration| before.abs_diff(measured) > before / 4;
+        if self.answer_time.is_none_or(is_another) {
+            self.answer_time = Some(measured);
+            self.cost = ReadCost::new(transport, self.delay, measured);
+        }
+    }
+
+    /// Notes what the scan of `class` has taken of the line's time.
+    pub(super) fn spent(&mut self, class: usize, time: Duration) {
+        let class = self.classes.get_mut(class);
+        if let Some(pass) = class.and_then(|class| class.pass.as_mut()) {
+            pass.busy += time;
         }
     }
 

@@ -75,16 +75,17 @@ impl LineTask {
     }
 
     /// Polls until cancelled. Nothing in the field ends it.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let cancel = self.cancel.clone();
         tokio::select! {
             // A request that is out is dropped: the order to stop must not wait for a dead device.
             () = cancel.cancelled() => {}
             () = self.poll() => {}
         }
+        self.session.sum_up();
     }
 
-    async fn poll(mut self) {
+    async fn poll(&mut self) {
         let (session, client, inbox) = (&mut self.session, &mut self.client, &mut self.inbox);
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         session.introduce();

@@ -1,6 +1,7 @@
 //! One scan being read: what is still to be asked, and what was answered. No I/O, so that other scans go in between.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::modbus::client::Answer;
 use super::modbus::decode::Places;
@@ -8,6 +9,7 @@ use super::modbus::known::Hole;
 use super::modbus::map::Point;
 use super::modbus::plan::Block;
 use super::modbus::search::Search;
+use super::schedule::Took;
 use crate::reading::{Quality, Stamp};
 
 /// What was asked and answered of one scan so far.
@@ -28,6 +30,8 @@ pub(super) struct Pass {
     pub(super) lost: Vec<(String, Quality)>,
     /// Whether the device answered anything in this pass.
     pub(super) alive: bool,
+    /// What it has taken of the line's time.
+    pub(super) busy: Duration,
 }
 
 /// Something to be asked.
@@ -64,6 +68,22 @@ impl Pass {
             after_hole: false,
             lost: Vec::new(),
             alive: false,
+            busy: Duration::ZERO,
+        }
+    }
+
+    /// What it took, where it was read as planned.
+    pub(super) fn took(&self) -> Took {
+        let failed = |result: &Result<Answer, Quality>| {
+            matches!(
+                result,
+                Err(Quality::Timeout | Quality::Crc | Quality::NoConnection)
+            )
+        };
+        if self.parts.is_empty() && !self.results.iter().any(failed) {
+            Took::Time(self.busy)
+        } else {
+            Took::Unknown
         }
     }
 

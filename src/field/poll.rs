@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::{FieldError, Verdict};
 use super::modbus::client::{Client, Manner};
+use super::schedule::Took;
 use super::session::{Session, SessionEnd};
 use crate::reading::{Event, EventName, Name, Quality, Stamp};
 
@@ -25,6 +26,7 @@ impl Session {
             self.give_up(index, class, quality);
             return Ok(());
         }
+        device.adapt(&self.settings.transport, &status.counters.answer_times);
         let Some(request) = device.next_request(class, began) else {
             self.finish(index, class);
             return Ok(());
@@ -32,6 +34,7 @@ impl Session {
         let counters = &status.counters;
         let result = client.read(request, &device.manner, counters).await;
         let now = self.clock.now();
+        device.spent(class, elapsed(began, now));
         let (failed, error) = match result {
             Ok(answer) => (device.took(class, Ok(answer), now), None),
             Err(error) => (device.took(class, Err(&error), now), Some(error)),
@@ -63,7 +66,9 @@ impl Session {
         let known = device.lessons.known();
         let read = device.classes.get_mut(class);
         let pass = read.and_then(|class| Some((class.pass.take()?, class)));
+        let mut took = Took::Unknown;
         if let Some((pass, class)) = pass {
+            took = pass.took();
             let scan = class.scan(&pass, known, now.boot_ns);
             let name = device.name.clone();
             for (points, quality) in coalesced(&pass.lost) {
@@ -74,7 +79,8 @@ impl Session {
             }
         }
         self.keep_lessons(index);
-        self.schedule.served(index, class, now);
+        self.schedule.served(index, class, took, now);
+        self.tell_overload();
     }
 
     /// Ends the scan of a class: what was not read of it is missing with `quality`.
@@ -122,7 +128,7 @@ impl Session {
                 if let Some(device) = self.devices.get_mut(index) {
                     device.silent = Some(error.quality());
                 }
-                let took = Duration::from_nanos(now.boot_ns.saturating_sub(began.boot_ns));
+                let took = elapsed(began, now);
                 let mut others = self.status.devices.iter().enumerate();
                 let others = others.any(|(other, device)| other != index && device.online.get());
                 self.probing.failed(index, took, others, now.boot_ns);
@@ -216,6 +222,10 @@ impl Session {
         let event = event.text("points", points);
         self.tell(event.text("quality", quality.to_string()));
     }
+}
+
+fn elapsed(began: Stamp, now: Stamp) -> Duration {
+    Duration::from_nanos(now.boot_ns.saturating_sub(began.boot_ns))
 }
 
 /// The points that are missing for one reason in one text.

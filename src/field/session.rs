@@ -12,9 +12,10 @@ use super::inbox::LineRequest;
 use super::keeper::Keeper;
 use super::modbus::client::{Client, Manner};
 use super::probing::Probing;
-use super::schedule::{Next, Schedule};
+use super::schedule::{Next, Schedule, Took};
 use super::settings::LineSettings;
 use super::status::{DeviceStatus, Flag, LineStatus};
+use super::told::Told;
 use crate::reading::{
     Body, Clock, Event, EventName, Name, Observation, Outlet, Quality, Scan, Stamp,
 };
@@ -46,6 +47,7 @@ pub(super) struct Session {
     /// Why the line is down; `None`: it is up, or was never tried.
     down: Option<String>,
     pub(super) keeper: Keeper,
+    pub(super) told: Told,
 }
 
 impl Session {
@@ -78,6 +80,7 @@ impl Session {
             probing: Probing::default(),
             down: None,
             keeper: Keeper::default(),
+            told: Told::default(),
         }
     }
 
@@ -103,7 +106,8 @@ impl Session {
             });
             for (number, class) in device.classes.iter_mut().enumerate() {
                 if device.enabled {
-                    self.schedule.add(index, number, class.period, now);
+                    let cost = class.cost.of_plan(&class.plan);
+                    self.schedule.add((index, number), class.period, cost, now);
                 } else if let Some(scan) = class.missing(Quality::Disabled, now.boot_ns) {
                     let body = Body::Scan(scan);
                     self.outlet.put(Observation { stamp: now, body });
@@ -127,6 +131,7 @@ impl Session {
                 return end;
             }
             let now = self.clock.now();
+            self.summarise_in_time(now);
             let probe = self.probing.next();
             let result = match (self.schedule.next(now), probe) {
                 (_, Some((device, due))) if due <= now.boot_ns => self.probe(client, device).await,
@@ -266,7 +271,8 @@ impl Session {
         {
             self.put(now, scan);
         }
-        self.schedule.served(index, class, now);
+        self.schedule.served(index, class, Took::Nothing, now);
+        self.tell_overload();
     }
 
     pub(super) fn put(&self, stamp: Stamp, scan: Scan) {

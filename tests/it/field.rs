@@ -1,5 +1,7 @@
 //! The field side: no wrong value ever, recovery without help.
 
+mod crowd;
+mod emulated;
 mod faults;
 mod late;
 mod learning;

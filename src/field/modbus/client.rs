@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_modbus::client::{Context, Reader, rtu, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext};
 
@@ -205,6 +206,7 @@ impl Client {
         context.set_slave(Slave(exchange.request.unit()));
         let stale = link.stale();
         counters.requests.add(1);
+        let began = Instant::now();
         let result = {
             let mut call = pin!(call(context, exchange.request));
             // The first poll writes the request and begins to wait for the answer.
@@ -221,9 +223,16 @@ impl Client {
             }
         };
         counters.stale.add(link.stale() - stale);
+        let busy = began.elapsed().as_micros();
+        counters
+            .busy_us
+            .add(u64::try_from(busy).unwrap_or(u64::MAX));
+        if result.is_ok() {
+            counters.answer_times.add(link.answer_time());
+        }
         match &result {
             Ok(Ok(_)) => counters.answers.add(1),
-            Ok(Err(_)) => counters.exceptions.add(1),
+            Ok(Err(code)) => counters.exceptions.add(*code),
             Err(Fault::Timeout { .. }) => counters.timeouts.add(1),
             Err(Fault::Garbled | Fault::Lost | Fault::Unfit | Fault::Short) => {
                 counters.garbled.add(1)

@@ -74,6 +74,8 @@ pub(super) struct Link {
     quiet_until: Instant,
     answered: bool,
     stale: u64,
+    /// How long the device took to answer last, the characters on the wire left out.
+    answer_time: Duration,
 }
 
 /// A longer run of bytes without a frame is noise: the longest frame has 260.
@@ -95,6 +97,7 @@ impl Link {
             quiet_until: Instant::now() + pause.max(bus.silence),
             answered: false,
             stale: 0,
+            answer_time: Duration::ZERO,
         }
     }
 
@@ -110,6 +113,11 @@ impl Link {
     /// Whether anything was ever answered here.
     pub(super) fn has_answered(&self) -> bool {
         self.answered
+    }
+
+    /// How long the device took before it began to answer last; on TCP, until it had answered.
+    pub(super) fn answer_time(&self) -> Duration {
+        self.answer_time
     }
 
     /// How many frames came in that were not the answer waited for.
@@ -164,8 +172,13 @@ impl Link {
     ) -> Result<Bytes, Fault> {
         sleep_until(self.quiet_until + exchange.delay).await;
         self.drain(exchange).await?;
+        // Before the bytes go out: some drivers say that they have when they have only taken them.
+        let began = Instant::now();
         self.send(bytes, exchange).await.map_err(Fault::Gone)?;
         let mut answer = self.answer(exchange).await?;
+        let characters = u32::try_from(bytes.len() + answer.len()).unwrap_or(u32::MAX);
+        let on_wire = self.bus.character * characters;
+        self.answer_time = began.elapsed().saturating_sub(on_wire);
         self.answered = true;
         if let (Framing::Mbap, Some(own), Some(id)) =
             (self.bus.framing, answer.get_mut(..2), bytes.get(..2))

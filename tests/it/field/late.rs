@@ -95,16 +95,8 @@ fn on(transport: &Transport, behaviour: Behaviour) -> Behaviour {
     }
 }
 
-fn cases() -> u32 {
-    if std::env::var_os("FOREBAY_LONG").is_some() {
-        1500
-    } else {
-        150
-    }
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: share(1500, 150).try_into().unwrap(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_a_line_does_no_value_is_another_requests(

@@ -136,6 +136,12 @@ pub(super) fn runtime_clock() -> Clock {
     Clock::new(RuntimeClock(tokio::time::Instant::now()))
 }
 
+/// The full count of a heavy test, or the share that every change pays for.
+pub(super) fn share(long: u64, ci: u64) -> u64 {
+    let is_long = std::env::var_os("FOREBAY_LONG").is_some();
+    if is_long { long } else { ci }
+}
+
 /// What each register holds that has not been set to anything else.
 pub(super) fn word_at(unit: u8, address: u16) -> u16 {
     address.wrapping_mul(31).wrapping_add(u16::from(unit) << 11) | 1
@@ -288,6 +294,13 @@ pub(super) fn run(settings: LineSettings) -> Running {
     })
 }
 
+/// Runs the line over `opener`, on the runtime's clock.
+pub(super) fn run_over(opener: Opener, settings: LineSettings) -> Running {
+    start(|outbox, inbox, cancel| {
+        LineTask::over(opener, settings, runtime_clock(), outbox, inbox, cancel)
+    })
+}
+
 /// Runs a line that keeps what it learns in `folder`.
 pub(super) fn run_learning(settings: LineSettings, folder: &std::path::Path) -> Running {
     start(|outbox, inbox, cancel| {
@@ -311,9 +324,7 @@ pub(super) async fn serve(
 /// Runs the line in memory, on the runtime's clock.
 pub(super) fn run_in_memory(settings: LineSettings, devices: Vec<SimulatedDevice>) -> Running {
     let opener = in_memory(&settings.transport, devices);
-    start(|outbox, inbox, cancel| {
-        LineTask::over(opener, settings, runtime_clock(), outbox, inbox, cancel)
-    })
+    run_over(opener, settings)
 }
 
 fn start(
