@@ -10,3 +10,4 @@ mod peers;
 mod reports;
 mod rig;
 mod shares;
+mod unplug;

@@ -1,7 +1,9 @@
 //! Opening what carries the bytes: a TCP socket or a serial port.
 
 use std::fmt::Debug;
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -117,6 +119,10 @@ fn serial_port(serial: &SerialSettings) -> io::Result<Box<dyn Wire>> {
         .exclusive(true)
         .open_native_async()?;
     warn_of_ignored(serial, &port, (data_bits, parity, stop_bits));
+    if let Err(error) = shorten_latency(Path::new(USB_SERIAL), &serial.port) {
+        let port = serial.port.display();
+        tracing::warn!("{port}: the adapter keeps bytes back: {error}");
+    }
     Ok(Box::new(port))
 }
 
@@ -146,5 +152,57 @@ fn warn_of_ignored(
     if !names.is_empty() {
         let port = serial.port.display();
         tracing::warn!("{port}: the driver ignores {}", names.join(", "));
+    }
+}
+
+/// Where the kernel shows USB adapters by the names of their terminals.
+const USB_SERIAL: &str = "/sys/bus/usb-serial/devices";
+
+/// Some adapters (FTDI) keep bytes back for 16 ms, in the hope of more: longer than most devices take to answer. Gives
+/// whether there was something to shorten.
+fn shorten_latency(devices: &Path, port: &Path) -> io::Result<bool> {
+    let Some(terminal) = fs::canonicalize(port)?.file_name().map(PathBuf::from) else {
+        return Ok(false);
+    };
+    let timer = devices.join(terminal).join("latency_timer");
+    let Ok(text) = fs::read_to_string(&timer) else {
+        // No such adapter.
+        return Ok(false);
+    };
+    if text.trim().parse::<u32>().is_ok_and(|ms| ms <= 1) {
+        return Ok(false);
+    }
+    let told = |error| {
+        let (timer, ms) = (timer.display(), text.trim());
+        io::Error::other(format!(
+            "{timer} is {ms} ms and cannot be set to 1: {error}"
+        ))
+    };
+    fs::write(&timer, "1").map(|()| true).map_err(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_that_keeps_bytes_back_is_told_not_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapter = folder.path().join("ttyUSB7");
+        fs::create_dir(&adapter).unwrap();
+        let port = adapter.join("ttyUSB7");
+        fs::write(&port, "").unwrap();
+        assert!(
+            !shorten_latency(folder.path(), &port).unwrap(),
+            "it has no timer"
+        );
+        let timer = adapter.join("latency_timer");
+        fs::write(&timer, "16\n").unwrap();
+        assert!(shorten_latency(folder.path(), &port).unwrap());
+        assert_eq!(fs::read_to_string(&timer).unwrap(), "1");
+        assert!(
+            !shorten_latency(folder.path(), &port).unwrap(),
+            "it is short by now"
+        );
     }
 }

@@ -1,10 +1,13 @@
-//! A Modbus server of others: pymodbus, told what to hold by JSON lines (tests/it/peers/modbus_server.py).
+//! Modbus servers of others, told what to hold by JSON lines: pymodbus (tests/it/peers/modbus_server.py), and libmodbus,
+//! which has one device and no RTU over TCP (tests/it/peers/libmodbus_server.py).
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
+
+const LIBMODBUS: &str = "libmodbus_server.py";
 
 /// A running server; it ends when this is dropped.
 pub struct ModbusServer {
@@ -31,6 +34,17 @@ impl ModbusServer {
         Self::start(&json!({ "serial": port, "baud_rate": baud_rate, "units": units }))
     }
 
+    /// Serves the one of `units` over TCP, by libmodbus.
+    pub fn libmodbus_tcp(port: u16, units: &Value) -> Self {
+        Self::start_as(LIBMODBUS, &json!({ "tcp": port, "units": units }))
+    }
+
+    /// Serves the one of `units` over RTU on a serial port, by libmodbus.
+    pub fn libmodbus_rtu(port: &Path, baud_rate: u32, units: &Value) -> Self {
+        let told = json!({ "serial": port, "baud_rate": baud_rate, "units": units });
+        Self::start_as(LIBMODBUS, &told)
+    }
+
     /// Sets places; returns when they are set.
     pub fn set(&mut self, unit: u8, table: &str, address: u16, values: &Value) {
         let told = json!({ "unit": unit, "table": table, "address": address, "values": values });
@@ -38,7 +52,12 @@ impl ModbusServer {
     }
 
     fn start(told: &Value) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/modbus_server.py");
+        Self::start_as("modbus_server.py", told)
+    }
+
+    fn start_as(script: &str, told: &Value) -> Self {
+        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers");
+        let script = peers.join(script);
         let mut child = Command::new(python())
             .arg(script)
             .stdin(Stdio::piped())

@@ -115,4 +115,5 @@ async def main():
         print("{}", flush=True)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
