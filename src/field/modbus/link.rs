@@ -170,7 +170,11 @@ impl Link {
         bytes: &[u8],
         exchange: &Exchange,
     ) -> Result<Bytes, Fault> {
-        sleep_until(self.quiet_until + exchange.delay).await;
+        let rested = self.quiet_until + exchange.delay;
+        // A timer that is due already waits for the next full millisecond all the same.
+        if rested > Instant::now() {
+            sleep_until(rested).await;
+        }
         self.drain(exchange).await?;
         // Before the bytes go out: some drivers say that they have when they have only taken them.
         let began = Instant::now();
