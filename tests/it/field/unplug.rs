@@ -71,7 +71,7 @@ async fn an_adapter_that_is_pulled_and_plugged_in_is_found_again_and_its_file_is
     let mut adapter = Adapter::plug_in(&port, &simulated);
     let devices = vec![device_settings(1, map, EVERY)];
     let line = run(line(rtu(&port), TIMEOUT, devices));
-    let rounds = share(100, 10);
+    let rounds = share(100, 5);
     for round in 0..rounds {
         line.outbox.wait_for("d1", Quality::Good).await;
         assert_eq!(open_files(&adapter.terminal), 1, "round {round}");
