@@ -46,8 +46,9 @@ pub(super) fn group(mut runs: Vec<Run>, rules: &Rules<'_>) -> Vec<Run> {
                 && let Some(&(next, _)) = runs.get(begin + 1)
                 && next > own_end + rules.gap
             {
-                // A wide gap is crossed only for the sake of a pair that lies within the read.
-                let Some(needed) = pairs.across(begin, end) else {
+                // A wide gap is crossed only for the sake of a pair that lies within the read, and not at all where the
+                // map forbids gaps.
+                let Some(needed) = pairs.across(begin, end).filter(|_| rules.gap > 0) else {
                     break;
                 };
                 reach = reach.min(needed);
@@ -113,9 +114,7 @@ impl Pairs {
             };
             low < high && end - first <= rules.limit && !(rules.is_refused)(first, end)
         };
-        // A map that forbids gaps forbids them for pairs too.
-        let pairs = rules.pairs.iter().filter(|_| rules.gap > 0);
-        let indices = pairs.filter_map(|&(a, b)| {
+        let indices = rules.pairs.iter().filter_map(|&(a, b)| {
             let (a, b) = (place(a)?, place(b)?);
             Some((a.min(b), a.max(b)))
         });
