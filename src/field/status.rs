@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(
             status.to_string(),
             "7 requests, 0 answers, 0 timeouts, 0 garbled, 0 foreign, 1 exception 0, 2 exception 2, \
-             answers p50 10.8 ms p99 10.8 ms, 1 of 1 devices away"
+             answers p50 11.6 ms p99 11.6 ms, 1 of 1 devices away"
         );
     }
 }

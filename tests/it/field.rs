@@ -5,6 +5,7 @@ mod emulated;
 mod faults;
 mod late;
 mod learning;
+mod libmodbus;
 mod maps;
 mod peers;
 mod reports;
