@@ -19,6 +19,7 @@ pub mod read;
 mod run;
 #[cfg(feature = "demo")]
 pub mod simulate;
+mod test_upstream;
 mod values;
 mod verify;
 
@@ -47,6 +48,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Try out what the configuration says
+    #[command(subcommand)]
+    Test(TestCommand),
     /// Prove that everything arrived: consume a broker's messages, or read them from a file, and name what is missing
     Verify(Box<verify::VerifyArguments>),
     /// Show, export or clear what is in the queue on disk; the daemon must not run
@@ -66,10 +70,16 @@ enum Command {
     Demo(demo::DemoArguments),
 }
 
+#[derive(Debug, Subcommand)]
+enum TestCommand {
+    /// Go the way to an upstream's brokers: name, connection, TLS, login, one message
+    Upstream(test_upstream::TestUpstreamArguments),
+}
+
 /// Where packages put the configuration.
 const DEFAULT_CONFIG: &str = "/etc/forebay/forebay.toml";
 
-/// Exit code where something failed; 0 is done, 2 wrong usage (the argument parser's), [`check::BAD_CONFIGURATION`] the rest.
+/// Exit code where something failed; 0 is done, [`check::BAD_CONFIGURATION`] what its name says.
 const FAILED: u8 = 1;
 
 /// Wrong usage that the parser of arguments cannot see.
@@ -81,6 +91,7 @@ impl Arguments {
         match self.command {
             Command::Run { config } => run::run(&config),
             Command::Check { config, json } => check::run(&config, json),
+            Command::Test(TestCommand::Upstream(arguments)) => test_upstream::run(&arguments),
             Command::Verify(arguments) => verify::run(&arguments),
             Command::Queue(command) => queue::run(&command),
             Command::Plan(arguments) => plan::run(&arguments),

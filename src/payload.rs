@@ -136,6 +136,13 @@ impl Codec {
         }
     }
 
+    /// A message that tests the way to `upstream`: no record, so without numbers.
+    pub fn trial(&mut self, upstream: &Name, now: Stamp) -> Bytes {
+        match &mut self.codec {
+            Kind::Json(json) => json.trial(upstream, now),
+        }
+    }
+
     /// MIME type of the messages.
     pub fn content_type(&self) -> &'static str {
         match &self.codec {

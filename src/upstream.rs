@@ -4,6 +4,7 @@ pub mod amqp;
 pub mod error;
 pub mod message;
 pub mod mqtt;
+pub mod probe;
 pub mod secret;
 pub mod settings;
 pub mod subscription;

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::source::{Item, Source, SourceArguments};
-use super::FAILED;
 use super::run::Signals;
+use super::{FAILED, WRONG_USAGE};
 use crate::forward::Filter;
 use crate::gateway;
 use crate::proof::{By, Ledger, Report, Terms};
@@ -25,8 +25,6 @@ use crate::upstream;
 
 /// What taking leave of a broker may cost.
 const LEAVE: Duration = Duration::from_secs(3);
-/// Exit code of wrong usage, as the argument parser's.
-const USAGE: u8 = 2;
 
 /// What is to be proved, and of what.
 #[derive(Debug, Args)]
@@ -83,7 +81,7 @@ impl Verdict {
 pub(super) fn run(arguments: &VerifyArguments) -> ExitCode {
     let source = match arguments.source.source() {
         Ok(source) => source,
-        Err(reason) => return complain(&reason, USAGE),
+        Err(reason) => return complain(&reason, WRONG_USAGE),
     };
     upstream::tls::install_provider();
     let consumed = gateway::runtime()

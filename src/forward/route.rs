@@ -75,6 +75,11 @@ impl Router {
         self.resolve(&self.routes.describe, &facts)
     }
 
+    /// Where the gateway's own events go.
+    pub fn of_gateway(&self) -> Address {
+        self.resolve(&self.routes.event, &self.facts())
+    }
+
     /// Where the state of the gateway goes, where that is told.
     pub fn of_status(&self) -> Option<Address> {
         let status = self.routes.status.as_ref()?;

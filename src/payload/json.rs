@@ -91,6 +91,13 @@ impl Json {
         })
     }
 
+    pub(super) fn trial(&mut self, upstream: &Name, now: Stamp) -> Bytes {
+        self.write(|writer| {
+            write_time(writer, now);
+            writer.raw(",\"test\":").name(upstream);
+        })
+    }
+
     /// One message: the head, what `fill` writes, the closing brace.
     fn write(&mut self, fill: impl FnOnce(&mut Writer<'_>)) -> Bytes {
         self.buffer.clear();

@@ -13,6 +13,16 @@ pub enum UpstreamSettings {
     Amqp(AmqpSettings),
 }
 
+impl UpstreamSettings {
+    /// The brokers, in the order they are tried.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        match self {
+            Self::Mqtt(settings) => &settings.endpoints,
+            Self::Amqp(settings) => &settings.endpoints,
+        }
+    }
+}
+
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

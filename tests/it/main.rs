@@ -20,6 +20,7 @@ mod harness;
 mod layers;
 mod main_job;
 mod store;
+mod test_upstream;
 mod tools;
 mod upstream;
 mod upstream_contract;

@@ -177,6 +177,11 @@ fn descriptions_as_a_record_and_as_a_greeting() {
 }
 
 #[test]
+fn a_test_message_has_no_numbers() {
+    assert_golden("test.json", &json(false).trial(&name("cloud"), stamp(true)));
+}
+
+#[test]
 fn a_long_message_is_whole() {
     let long = "x".repeat(200_000);
     let scan = scan(vec![(

@@ -49,7 +49,14 @@ impl Certs {
         self.issue("server", server_params())
     }
 
-    /// The same, but expired.
+    /// A server of another name.
+    pub fn server_of(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(name, params)
+    }
+
+    /// The same as [`Self::server`], but expired.
     pub fn expired_server(&self) -> Identity {
         let mut params = server_params();
         params.not_before = date_time_ymd(2020, 1, 1);
