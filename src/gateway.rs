@@ -201,7 +201,7 @@ impl Gateway {
             devices.map(|device| device.description.clone()),
         ));
         let (clock, inlet, inboxes) = (&self.clock, &self.inlet, &self.inboxes);
-        let learned = self.config.gateway.state_dir.join("learned");
+        let learned = self.config.gateway.learned();
         let start =
             |line: &LineSettings, stop| start_line(line, (&learned, clock), inlet, inboxes, stop);
         self.lines.apply(wanted, LINES_STOP, start).await;

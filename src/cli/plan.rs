@@ -1,7 +1,7 @@
 //! `forebay plan`: which requests read the points, and what they take of the time of each line.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +12,11 @@ use super::columns::{self, Cell};
 use super::read::place;
 use super::{DEFAULT_CONFIG, WRONG_USAGE, configuration, unknown};
 use crate::config::Config;
+use crate::field::learned::LearnedFile;
 use crate::field::load::{ClassLoad, loads};
 use crate::field::modbus::cost::LEAST_TCP;
 use crate::field::modbus::frame::ReadRequest;
+use crate::field::modbus::known::Known;
 use crate::field::modbus::plan::Block;
 use crate::field::settings::{DeviceSettings, LineSettings};
 use crate::support::units::format_duration;
@@ -63,14 +65,15 @@ struct LinePlan<'a> {
     line: &'a LineSettings,
     /// Of all its devices that are polled.
     load: f64,
-    devices: Vec<(&'a DeviceSettings, Vec<ClassLoad>)>,
+    devices: Vec<(&'a DeviceSettings, Vec<ClassLoad>, Known)>,
 }
 
 fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<LinePlan<'a>>, String> {
+    let learned = config.gateway.learned();
     let plans: Vec<LinePlan> = config
         .lines
         .iter()
-        .filter_map(|line| LinePlan::of(line, name))
+        .filter_map(|line| LinePlan::of(line, &learned, name))
         .collect();
     match name {
         Some(name) if plans.is_empty() => {
@@ -87,22 +90,22 @@ fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<LinePlan<'a>
 
 impl<'a> LinePlan<'a> {
     /// The plan of `line`, or of what `name` names on it; `None`: nothing is named so.
-    fn of(line: &'a LineSettings, name: Option<&str>) -> Option<Self> {
+    fn of(line: &'a LineSettings, learned: &Path, name: Option<&str>) -> Option<Self> {
         let whole = name.is_none_or(|name| line.name.as_str() == name);
-        let planned = line
-            .devices
-            .iter()
-            .map(|device| (device, loads(&line.transport, device)));
+        let planned = line.devices.iter().map(|device| {
+            let known = LearnedFile::new(learned, device).load();
+            (device, loads(&line.transport, device, &known), known)
+        });
         let planned: Vec<_> = planned.collect();
-        let polled = planned.iter().filter(|(device, _)| device.enabled);
+        let polled = planned.iter().filter(|(device, ..)| device.enabled);
         let load = polled
-            .flat_map(|(_, classes)| classes)
+            .flat_map(|(_, classes, _)| classes)
             .map(ClassLoad::load)
             .sum();
         let shown = |device: &DeviceSettings| whole || Some(device.name.as_str()) == name;
         let devices: Vec<_> = planned
             .into_iter()
-            .filter(|(device, _)| shown(device))
+            .filter(|(device, ..)| shown(device))
             .collect();
         (whole || !devices.is_empty()).then_some(Self {
             line,
@@ -119,7 +122,7 @@ impl<'a> LinePlan<'a> {
             self.load * 100.0,
             self.arithmetic()
         );
-        for (device, classes) in &self.devices {
+        for (device, classes, known) in &self.devices {
             let title = device
                 .map
                 .title
@@ -130,11 +133,19 @@ impl<'a> LinePlan<'a> {
                 "\ndevice {}: unit {}, {title}{off}\n",
                 device.name, device.unit
             ));
+            text.push_str(&limits(known));
             for class in classes {
                 text.push_str(&format!("  {}\n", heading(class)));
                 let rows = rows(device, class);
                 for line in columns::columns(&rows, colour).lines() {
                     text.push_str(&format!("    {line}\n"));
+                }
+                for (point, code) in class.refused(&device.map) {
+                    let at = format!("{} {}", point.table.as_str(), point.address);
+                    text.push_str(&format!(
+                        "    not read: {} ({at}) is refused with exception {code}\n",
+                        point.name
+                    ));
                 }
             }
         }
@@ -163,12 +174,14 @@ impl<'a> LinePlan<'a> {
     }
 
     fn as_json(&self) -> serde_json::Value {
-        let devices = self.devices.iter().map(|(device, classes)| {
+        let devices = self.devices.iter().map(|(device, classes, known)| {
             let classes = classes.iter().map(|class| class_json(device, class));
             json!({
                 "device": device.name.as_str(),
                 "unit": device.unit,
                 "enabled": device.enabled,
+                "registers_per_read": known.registers_per_read,
+                "bits_per_read": known.bits_per_read,
                 "classes": classes.collect::<Vec<_>>(),
             })
         });
@@ -178,6 +191,16 @@ impl<'a> LinePlan<'a> {
             "devices": devices.collect::<Vec<_>>(),
         })
     }
+}
+
+/// What the device was found to give at once, where that is less than its map says.
+fn limits(known: &Known) -> String {
+    let limit = |most: Option<u16>, what| {
+        most.map_or_else(String::new, |most| {
+            format!("  learned: at most {most} {what} in a read\n")
+        })
+    };
+    limit(known.registers_per_read, "registers") + &limit(known.bits_per_read, "bits")
 }
 
 fn heading(class: &ClassLoad) -> String {
@@ -257,6 +280,9 @@ fn class_json(device: &DeviceSettings, class: &ClassLoad) -> serde_json::Value {
         "every_seconds": class.period.map(|period| period.as_secs_f64()),
         "seconds": class.time().as_secs_f64(),
         "load": class.load(),
+        "refused": class.refused(&device.map).into_iter().map(|(point, code)| {
+            json!({ "point": point.name.as_str(), "exception": code })
+        }).collect::<Vec<_>>(),
         "requests": requests.collect::<Vec<_>>(),
     })
 }

@@ -26,6 +26,13 @@ pub struct GatewaySettings {
     pub maps: Vec<PathBuf>,
 }
 
+impl GatewaySettings {
+    /// The folder of what was found out about the devices.
+    pub fn learned(&self) -> PathBuf {
+        self.state_dir.join("learned")
+    }
+}
+
 /// Reads `[gateway]`; `None`: there is none, the defaults hold.
 pub(super) fn read_gateway(fields: Option<&Fields<'_>>, host: &dyn Host) -> GatewaySettings {
     let id = fields.and_then(|fields| {

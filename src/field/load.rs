@@ -49,14 +49,27 @@ impl ClassLoad {
         points.sort_by_key(|point| point.address);
         points
     }
+
+    /// The points that are not asked for, as the device is known to refuse them, and the exception code.
+    pub fn refused<'m>(&self, map: &'m DeviceMap) -> Vec<(&'m Point, u8)> {
+        let refused = self
+            .plan
+            .points
+            .iter()
+            .filter_map(|placed| match placed.place {
+                Place::Refused(code) => Some((map.points.get(placed.point)?, code)),
+                Place::Read { .. } => None,
+            });
+        refused.collect()
+    }
 }
 
-/// The classes of a device, planned for a device of which nothing is known yet, in the order of their names.
-pub fn loads(transport: &Transport, device: &DeviceSettings) -> Vec<ClassLoad> {
+/// The classes of a device, planned with what is `known` of it, in the order of their names.
+pub fn loads(transport: &Transport, device: &DeviceSettings, known: &Known) -> Vec<ClassLoad> {
     let typical = ReadCost::typical(transport, device.delay);
     let least = ReadCost::least(transport, device.delay);
     let classes = device.scans.iter().map(|(class, &period)| {
-        let plan = plan(&device.map, class, &typical, &Known::default());
+        let plan = plan(&device.map, class, &typical, known);
         let time = |block: &Block| least.of_block(block);
         ClassLoad {
             class: class.clone(),

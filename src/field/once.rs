@@ -10,7 +10,7 @@ use super::modbus::decode::{Places, Recipe};
 use super::modbus::frame::ReadRequest;
 use super::modbus::known::Known;
 use super::modbus::map::{DeviceMap, Point, Table};
-use super::modbus::plan::{Place, plan};
+use super::modbus::plan::{Place, ScanPlan, plan};
 use super::modbus::wire::{Bus, opener};
 use super::settings::{DeviceSettings, LineSettings, Transport};
 use super::status::Counters;
@@ -92,32 +92,17 @@ pub async fn read_points(
         answered: false,
         away: None,
     };
-    let mut errors: BTreeMap<usize, FieldError> = BTreeMap::new();
-    for (number, block) in plan.blocks.iter().enumerate() {
-        let Err(error) = asked.read(block.table, block.address, block.count).await else {
-            continue;
-        };
-        let is_inside = |place| matches!(place, Place::Read { block, .. } if block == number);
-        let inside = plan.points.iter().filter(|placed| is_inside(placed.place));
-        let inside: Vec<usize> = inside.map(|placed| placed.point).collect();
-        let alone = error.verdict() == Verdict::Refused && inside.len() > 1;
-        for index in inside {
-            let Some(point) = map.points.get(index) else {
-                continue;
-            };
-            let result = match alone {
-                true => {
-                    asked
-                        .read(point.table, point.address, point.raw.width())
-                        .await
-                }
-                false => Err(error.clone()),
-            };
-            if let Err(error) = result {
-                errors.insert(index, error);
-            }
-        }
-    }
+    let errors = asked.read_all(&map, &plan).await;
+    results(&map, &plan, &asked, &errors)
+}
+
+/// What became of the points that are sent.
+fn results(
+    map: &DeviceMap,
+    plan: &ScanPlan,
+    asked: &Asked,
+    errors: &BTreeMap<usize, FieldError>,
+) -> Vec<PointRead> {
     let mut readings: Vec<(usize, Reading, Vec<u16>)> = Vec::new();
     for placed in &plan.points {
         let Some(point) = map.points.get(placed.point) else {
@@ -178,6 +163,36 @@ struct Asked {
 }
 
 impl Asked {
+    /// Reads all blocks of `plan`, and point by point what is refused together; why there is nothing, by point.
+    async fn read_all(&mut self, map: &DeviceMap, plan: &ScanPlan) -> BTreeMap<usize, FieldError> {
+        let mut errors: BTreeMap<usize, FieldError> = BTreeMap::new();
+        for (number, block) in plan.blocks.iter().enumerate() {
+            let Err(error) = self.read(block.table, block.address, block.count).await else {
+                continue;
+            };
+            let is_inside = |place| matches!(place, Place::Read { block, .. } if block == number);
+            let inside = plan.points.iter().filter(|placed| is_inside(placed.place));
+            let inside: Vec<usize> = inside.map(|placed| placed.point).collect();
+            let alone = error.verdict() == Verdict::Refused && inside.len() > 1;
+            for index in inside {
+                let Some(point) = map.points.get(index) else {
+                    continue;
+                };
+                let result = match alone {
+                    true => {
+                        self.read(point.table, point.address, point.raw.width())
+                            .await
+                    }
+                    false => Err(error.clone()),
+                };
+                if let Err(error) = result {
+                    errors.insert(index, error);
+                }
+            }
+        }
+        errors
+    }
+
     async fn read(&mut self, table: Table, address: u16, count: u16) -> Result<(), FieldError> {
         if let Some(error) = &self.away {
             return Err(error.clone());

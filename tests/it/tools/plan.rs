@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use forebay::field::learned::LearnedFile;
+use forebay::field::modbus::known::{Hole, Known};
+use forebay::field::modbus::map::Table;
+
 use super::{compare, forebay, printed};
 
 fn config(folder: &Path) -> String {
@@ -10,6 +14,7 @@ fn config(folder: &Path) -> String {
         r#"
 [gateway]
 id = "hall-2"
+state_dir = "state"
 maps = [{maps:?}]
 [line.meters]
 protocol = "modbus-rtu"
@@ -55,6 +60,33 @@ fn requests_their_addresses_and_their_time_are_shown() {
     compare("plan-line.txt", &plan(&["plc"]), &[]);
     compare("plan-device.txt", &plan(&["meter-4"]), &[]);
     compare("plan-device.json", &plan(&["--json", "meter-4"]), &[]);
+}
+
+#[test]
+fn what_was_found_out_about_a_device_is_planned_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path());
+    let config = forebay::config::load(Path::new(&path)).unwrap();
+    let devices = config.lines.iter().flat_map(|line| &line.devices);
+    let meter = devices
+        .into_iter()
+        .find(|d| d.name.as_str() == "meter-4")
+        .unwrap();
+    let known = Known {
+        holes: vec![Hole {
+            table: Table::InputRegister,
+            address: 1000,
+            count: 2,
+            exception: 2,
+        }],
+        registers_per_read: Some(60),
+        bits_per_read: None,
+    };
+    LearnedFile::new(&config.gateway.learned(), meter)
+        .save(&known)
+        .unwrap();
+    let plan = printed(&forebay(&["plan", "-c", &path, "meter-4"]));
+    compare("plan-learned.txt", &plan, &[]);
 }
 
 #[test]
