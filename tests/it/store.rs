@@ -7,6 +7,7 @@ mod failing;
 mod kills;
 mod reading;
 mod rigged;
+mod power_cut;
 mod sample;
 mod stepping;
 mod telling;
