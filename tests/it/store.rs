@@ -3,12 +3,14 @@
 mod backlog;
 mod bounds;
 mod clocks;
+mod damaged;
 mod failing;
 mod kills;
+mod power_cut;
 mod reading;
 mod rigged;
-mod power_cut;
 mod sample;
+mod start;
 mod stepping;
 mod telling;
 mod trouble;

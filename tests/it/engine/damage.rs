@@ -38,7 +38,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         if entry.path().is_dir() {
             files(&entry.path(), found);

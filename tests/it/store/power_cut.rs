@@ -17,9 +17,10 @@
 //!
 //! No file system is as careless as that in everything; each is in something. `strace` must be installed and allowed to trace.
 
+mod content;
 mod disk;
 mod trace;
-mod workload;
+pub(super) mod workload;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +40,7 @@ use disk::{Disk, Fate};
 use workload::Texts;
 
 /// Images are made in memory where there is such a place: what is tested is what is on them, not the disk below.
-fn scratch() -> tempfile::TempDir {
+pub(super) fn scratch() -> tempfile::TempDir {
     let shared = Path::new("/dev/shm");
     if shared.is_dir() {
         tempfile::tempdir_in(shared).unwrap()
@@ -167,7 +168,7 @@ async fn all(store: &Store, what: &str) -> Vec<Arc<Record>> {
     }
 }
 
-fn share(long: usize, ci: usize) -> usize {
+pub(super) fn share(long: usize, ci: usize) -> usize {
     if std::env::var_os("FOREBAY_LONG").is_some() {
         long
     } else {
