@@ -42,7 +42,7 @@ pub use directory::holder;
 pub use inlet::{Inlet, MOST_WAITING};
 pub use reader::ReadError;
 pub use settings::{Start, StoreSettings};
-pub use writer::Writer;
+pub use writer::{Maintenance, Writer};
 
 use engine::{EngineError, Kind, Medium};
 

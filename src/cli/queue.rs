@@ -1,10 +1,14 @@
 //! `forebay queue`: what is in the store, and getting it out or away by hand. On a store that no daemon runs on.
 
+mod ask;
 mod dead;
 mod export;
 mod failure;
-mod owner;
+mod forget;
+pub(super) mod owner;
 mod peek;
+mod progress;
+mod purge;
 mod select;
 mod show;
 mod site;
@@ -15,7 +19,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::reading::{ClockSource, SystemClock};
+pub(super) use show::counted;
+
+use crate::reading::{Clock, ClockSource, SystemClock};
 
 /// The commands on the queue.
 #[derive(Debug, Subcommand)]
@@ -26,7 +32,11 @@ pub(super) enum Queue {
     Peek(peek::PeekArguments),
     /// Write records as messages, one JSON object a line
     Export(export::ExportArguments),
-    /// Look at the records that a broker refused for good
+    /// Take records out of the backlog: they will not be sent
+    Purge(purge::PurgeArguments),
+    /// Forget an upstream that will not come back
+    Forget(forget::ForgetArguments),
+    /// Look at the records that a broker refused for good, or drop them
     #[command(subcommand)]
     Dead(dead::Dead),
 }
@@ -37,6 +47,8 @@ pub(super) fn run(command: &Queue) -> ExitCode {
         Queue::Status(arguments) => status::run(arguments),
         Queue::Peek(arguments) => peek::run(arguments),
         Queue::Export(arguments) => export::run(arguments),
+        Queue::Purge(arguments) => purge::run(arguments),
+        Queue::Forget(arguments) => forget::run(arguments),
         Queue::Dead(command) => dead::run(command),
     };
     match result {
@@ -58,6 +70,11 @@ fn say(text: &str) {
 /// Prints a value as JSON, indented.
 fn print_json(value: &serde_json::Value) {
     print(&format!("{value:#}\n"));
+}
+
+/// The clock of what is changed in the store.
+fn clock() -> Clock {
+    Clock::new(SystemClock::new())
 }
 
 /// The present, in nanoseconds since 1970.

@@ -13,8 +13,8 @@ use super::directory::{self, Place};
 use super::engine::intact::IntactFiles;
 use super::engine::{Engine, EngineError, Kind, Look, Opening};
 use super::recovery::{self, Known, Loaded};
-use super::{DeadLetter, StoreError, dead_letter, envelope};
-use crate::reading::{Name, RangeSet, Record, StreamId};
+use super::{DeadLetter, Maintenance, StoreError, dead_letter, envelope};
+use crate::reading::{Clock, Name, RangeSet, Record, StreamId};
 
 pub use overview::{Backlog, Overview, Seen, StreamSpan};
 
@@ -48,29 +48,29 @@ impl Inspection {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Disk`]; damage is none.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let place = Place::find(dir)?;
-        let failed = |error| match error {
-            EngineError::Disk(error) => StoreError::Disk(dir.to_owned(), error),
-            EngineError::Locked(_) => StoreError::InUse(dir.to_owned()),
-            error => StoreError::Engine(dir.to_owned(), error),
+        let (place, why) = match Self::look(dir, Place::find(dir)?)? {
+            Ok(inspection) => return Ok(inspection),
+            Err(ailing) => ailing,
         };
-        let known = Known {
-            machine: directory::machine(),
-            mark: place.mark(),
-        };
-        let why = match place.look().map_err(failed)? {
+        let (engine, loaded) =
+            intact(dir, &why, known(&place)).map_err(|error| failed(dir, error))?;
+        Self::new(place, engine, loaded, Some(why)).map_err(|error| failed(dir, error))
+    }
+
+    /// Opens the store where it is whole; else gives the place back, and says why it is not.
+    fn look(dir: &Path, place: Place) -> Result<Result<Self, (Place, String)>, StoreError> {
+        let (engine, opening) = match place.look().map_err(|error| failed(dir, error))? {
             Look::Nothing => return Err(StoreError::Missing(dir.to_owned())),
-            Look::Ailing(why) => why,
-            Look::Whole(engine, opening) => match recovery::load(&*engine, &opening, known) {
-                Ok(loaded) => {
-                    return Self::new(place, engine, loaded, None).map_err(failed);
-                }
-                Err(EngineError::Damaged(why)) => why,
-                Err(error) => return Err(failed(error)),
-            },
+            Look::Ailing(why) => return Ok(Err((place, why))),
+            Look::Whole(engine, opening) => (engine, opening),
         };
-        let (engine, loaded) = intact(dir, &why, known).map_err(failed)?;
-        Self::new(place, engine, loaded, Some(why)).map_err(failed)
+        match recovery::load(&*engine, &opening, known(&place)) {
+            Ok(loaded) => Self::new(place, engine, loaded, None)
+                .map(Ok)
+                .map_err(|error| failed(dir, error)),
+            Err(EngineError::Damaged(why)) => Ok(Err((place, why))),
+            Err(error) => Err(failed(dir, error)),
+        }
     }
 
     fn new(
@@ -90,6 +90,26 @@ impl Inspection {
             loaded,
             ailing,
         })
+    }
+
+    /// As [`Self::open`]; `None`: it is not whole, and what is intact is not looked for.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_whole(dir: &Path) -> Result<Option<Self>, StoreError> {
+        Ok(Self::look(dir, Place::find(dir)?)?.ok())
+    }
+
+    /// Goes on to change the store. Its lock stays held. What is damaged is mended, and a new stream begins then.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk cannot be read or written.
+    pub fn maintain(self, clock: Clock) -> Result<Maintenance, StoreError> {
+        let (dir, clean) = (self.dir().to_owned(), self.loaded.clean);
+        // fjall closes with its last handle, and a second one cannot be opened before.
+        drop(self.engine);
+        Maintenance::begin(dir.clone(), self.place, clock, clean)
+            .map_err(|error| failed(&dir, error))
     }
 
     /// Why only what is intact is shown; `None`: the store is whole, as far as it was looked at.
@@ -127,7 +147,8 @@ impl Inspection {
     pub fn read(&mut self, seq: u64) -> Result<Vec<Arc<Record>>, StoreError> {
         match self.read_once(seq) {
             Err(EngineError::Damaged(why)) if self.ailing.is_none() => {
-                let (engine, loaded) = self.intact(&why).map_err(|error| self.failed(error))?;
+                let found = intact(self.dir(), &why, known(&self.place));
+                let (engine, loaded) = found.map_err(|error| self.failed(error))?;
                 (self.engine, self.loaded, self.ailing) = (engine, loaded, Some(why));
                 self.read_once(seq)
             }
@@ -205,26 +226,30 @@ impl Inspection {
         Ok(letters.collect())
     }
 
-    fn intact(&self, why: &str) -> Result<(Arc<dyn Engine>, Loaded), EngineError> {
-        let known = Known {
-            machine: directory::machine(),
-            mark: self.place.mark(),
-        };
-        intact(self.dir(), why, known)
-    }
-
     fn dir(&self) -> &Path {
         match &self.place {
             Place::Disk { dir, .. } => dir,
-            Place::Other(_) => Path::new(""),
+            _ => Path::new(""),
         }
     }
 
     fn failed(&self, error: EngineError) -> StoreError {
-        match error {
-            EngineError::Disk(error) => StoreError::Disk(self.dir().to_owned(), error),
-            error => StoreError::Engine(self.dir().to_owned(), error),
-        }
+        failed(self.dir(), error)
+    }
+}
+
+fn known(place: &Place) -> Known {
+    Known {
+        machine: directory::machine(),
+        mark: place.mark(),
+    }
+}
+
+fn failed(dir: &Path, error: EngineError) -> StoreError {
+    match error {
+        EngineError::Disk(error) => StoreError::Disk(dir.to_owned(), error),
+        EngineError::Locked(_) => StoreError::InUse(dir.to_owned()),
+        error => StoreError::Engine(dir.to_owned(), error),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod age;
 mod commit;
+mod maintenance;
 mod refusals;
 mod retention;
 mod trouble;
@@ -25,6 +26,8 @@ use super::shared::{Shared, State};
 use super::{Store, StoreSettings};
 use crate::reading::{Body, Clock, Detail, Event, EventName, Observation, Record, StreamId};
 use crate::support::backoff::Backoff;
+
+pub use maintenance::Maintenance;
 
 /// So many confirmations are written at once, without waiting for the next block.
 pub(super) const MOST_UNWRITTEN: u64 = 500;

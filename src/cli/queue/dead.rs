@@ -3,12 +3,13 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::ask;
 use super::failure::Failure;
 use super::peek;
-use super::show::{self, Align};
-use super::site::{self, Site, Where};
+use super::show::{self, Align, counted};
+use super::site::{self, Where};
 use crate::reading::Name;
-use crate::store::inspect::KeptLetter;
+use crate::store::inspect::{Inspection, KeptLetter};
 
 /// The commands on dead letters.
 #[derive(Debug, clap::Subcommand)]
@@ -17,6 +18,8 @@ pub(in crate::cli) enum Dead {
     List(ListArguments),
     /// Show one in full, as JSON
     Show(ShowArguments),
+    /// Drop them
+    Drop(DropArguments),
 }
 
 /// Arguments of `queue dead list`.
@@ -47,17 +50,40 @@ pub(in crate::cli) struct ShowArguments {
     json: bool,
 }
 
+/// Arguments of `queue dead drop`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct DropArguments {
+    #[command(flatten)]
+    place: Where,
+    /// Those of these records
+    #[arg(value_name = "SEQ", required_unless_present_any = ["upstream", "all"])]
+    seqs: Vec<u64>,
+    /// Only those of this upstream
+    #[arg(long, value_name = "NAME")]
+    upstream: Option<String>,
+    /// All of them
+    #[arg(long, conflicts_with_all = ["seqs", "upstream"])]
+    all: bool,
+    /// Do it without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// Print those that were dropped as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(command: &Dead) -> Result<(), Failure> {
     match command {
         Dead::List(arguments) => list(arguments),
         Dead::Show(arguments) => show(arguments),
+        Dead::Drop(arguments) => drop_letters(arguments),
     }
 }
 
 /// The dead letters of an upstream, or of all.
-fn letters(site: &Site, upstream: Option<&str>) -> Result<Vec<KeptLetter>, Failure> {
+fn letters(inspection: &Inspection, upstream: Option<&str>) -> Result<Vec<KeptLetter>, Failure> {
     let upstream: Option<Name> = upstream.map(site::upstream_name).transpose()?;
-    let mut letters = site.inspect()?.dead_letters()?;
+    let mut letters = inspection.dead_letters()?;
     if let Some(upstream) = upstream {
         letters.retain(|kept| kept.letter.upstream == upstream);
     }
@@ -66,7 +92,7 @@ fn letters(site: &Site, upstream: Option<&str>) -> Result<Vec<KeptLetter>, Failu
 
 fn list(arguments: &ListArguments) -> Result<(), Failure> {
     let site = arguments.place.find()?;
-    let letters = letters(&site, arguments.upstream.as_deref())?;
+    let letters = letters(&site.inspect()?, arguments.upstream.as_deref())?;
     if arguments.json {
         let all: Vec<Value> = letters.iter().map(brief).collect();
         super::print_json(&Value::from(all));
@@ -80,7 +106,7 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     if let Some(first) = letters.first() {
         super::say(&format!(
             "\n{}.\n  forebay queue dead show{} {}   shows the first in full\n",
-            show::counted(letters.len() as u64, "dead letter"),
+            counted(letters.len() as u64, "dead letter"),
             site.arguments,
             first.letter.record.seq
         ));
@@ -129,7 +155,7 @@ fn brief(kept: &KeptLetter) -> Value {
 
 fn show(arguments: &ShowArguments) -> Result<(), Failure> {
     let site = arguments.place.find()?;
-    let mut letters = letters(&site, arguments.upstream.as_deref())?;
+    let mut letters = letters(&site.inspect()?, arguments.upstream.as_deref())?;
     letters.retain(|kept| kept.letter.record.seq == arguments.seq);
     if letters.is_empty() {
         let reason = format!("there is no dead letter of record {}", arguments.seq);
@@ -145,6 +171,33 @@ fn show(arguments: &ShowArguments) -> Result<(), Failure> {
         };
         let text = serde_json::to_string_pretty(&shown).unwrap_or_default();
         super::print(&format!("{text}\n"));
+    }
+    Ok(())
+}
+
+fn drop_letters(arguments: &DropArguments) -> Result<(), Failure> {
+    let site = arguments.place.find()?;
+    let inspection = site.inspect()?;
+    let mut letters = letters(&inspection, arguments.upstream.as_deref())?;
+    let seqs = &arguments.seqs;
+    letters.retain(|kept| seqs.is_empty() || seqs.contains(&kept.letter.record.seq));
+    let count = counted(letters.len() as u64, "dead letter");
+    if !letters.is_empty() {
+        let question = format!(
+            "{}{count} of these records go for good.\n",
+            listed(&letters)
+        );
+        ask::before(&question, arguments.yes)?;
+        let places: Vec<u64> = letters.iter().map(|kept| kept.place).collect();
+        let mut maintenance = inspection.maintain(super::clock())?;
+        maintenance.drop_dead_letters(&places)?;
+        maintenance.close()?;
+    }
+    if arguments.json {
+        let all: Vec<Value> = letters.iter().map(brief).collect();
+        super::print_json(&Value::from(all));
+    } else {
+        super::print(&format!("{count} dropped\n"));
     }
     Ok(())
 }

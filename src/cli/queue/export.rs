@@ -1,15 +1,15 @@
 //! `forebay queue export`: records as messages, one JSON object a line, to a file that a second run goes on with.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::failure::Failure;
 use super::peek;
+use super::progress::Progress;
 use super::select::{Selection, Wanted};
 use super::show;
 use super::site::{Site, Where};
@@ -18,8 +18,6 @@ use crate::store::inspect::Inspection;
 
 /// Longest end of a file that is looked through for its last complete line: a record is far shorter.
 const LONGEST_LINE: u64 = 64 << 20;
-/// How often the progress is shown.
-const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Arguments of `queue export`.
 #[derive(Debug, clap::Args)]
@@ -109,7 +107,7 @@ fn write(
 ) -> Result<Written, Broken> {
     let mut output = BufWriter::with_capacity(64 << 10, output);
     let mut codec = peek::codec(site, wanted.upstream.as_ref());
-    let mut progress = Progress::new(wanted);
+    let mut progress = Progress::new(wanted.from, wanted.to);
     let mut written = Written::default();
     let put = |record: &std::sync::Arc<crate::reading::Record>| {
         let line = codec.encode(record, crate::payload::Part::WHOLE, true);
@@ -244,49 +242,6 @@ fn last_record(bytes: &[u8]) -> Option<(usize, Option<u64>)> {
     Some((end + 1, Some(seq)))
 }
 
-/// A line on the terminal that says how far it has come; elsewhere nothing.
-struct Progress {
-    shown: Option<Instant>,
-    is_terminal: bool,
-    from: u64,
-    to: u64,
-}
-
-impl Progress {
-    fn new(wanted: &Wanted) -> Self {
-        Self {
-            shown: None,
-            is_terminal: io::stderr().is_terminal(),
-            from: wanted.from,
-            to: wanted.to,
-        }
-    }
-
-    fn passed(&mut self, seq: u64) {
-        if !self.is_terminal || self.shown.is_some_and(|last| last.elapsed() < SHOW_EVERY) {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        super::say(&format!("\r{}\x1b[K", bar(self.from, self.to, seq)));
-    }
-
-    fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            super::say("\r\x1b[K");
-        }
-    }
-}
-
-/// `[##########          ]  50 %  record 12279 of 24557`
-fn bar(from: u64, to: u64, at: u64) -> String {
-    const WIDTH: u64 = 30;
-    let all = u128::from(to.saturating_sub(from)) + 1;
-    let done = (u128::from(at.saturating_sub(from)) + 1).min(all);
-    let part = |of: u64| usize::try_from(done * u128::from(of) / all).unwrap_or(0);
-    let filled = "#".repeat(part(WIDTH));
-    format!("[{filled:<30}] {:>3} %  record {at} of {to}", part(100))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,15 +259,5 @@ mod tests {
         for other in ["root:x:0:0\n", "{\"v\":1}\n", "notes", "{}", "\n"] {
             assert_eq!(last_record(other.as_bytes()), None, "{other:?}");
         }
-    }
-
-    #[test]
-    fn the_bar_fills() {
-        assert_eq!(
-            bar(1, 4, 2),
-            "[###############               ]  50 %  record 2 of 4"
-        );
-        assert!(bar(1, 4, 4).contains("100 %"));
-        assert!(bar(5, 4, 9).contains("100 %"));
     }
 }

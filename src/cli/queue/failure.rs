@@ -13,7 +13,7 @@ const USAGE: u8 = 2;
 
 /// Why it was not done. Nothing in the store was changed then, unless the text says otherwise.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::cli) enum Failure {
     /// It was asked for in a way that cannot be meant.
     Usage {
         /// What is wrong.

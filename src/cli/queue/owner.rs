@@ -14,7 +14,7 @@ use super::failure::Failure;
 ///
 /// # Errors
 /// A root that may not (in a container without that right).
-pub(super) fn take_on(dir: &Path) -> Result<(), Failure> {
+pub(in crate::cli) fn take_on(dir: &Path) -> Result<(), Failure> {
     // Where there is none, opening the store says so.
     let Ok(meta) = fs::metadata(dir) else {
         return Ok(());

@@ -132,7 +132,7 @@ impl Wanted {
 }
 
 /// A time as people write it, in nanoseconds since 1970.
-fn parse_time(text: &str) -> Result<i64, String> {
+pub(super) fn parse_time(text: &str) -> Result<i64, String> {
     if let Ok(ago) = parse_duration(text) {
         let ago = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
         return Ok(super::now().saturating_sub(ago));

@@ -49,7 +49,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A count and what is counted, in the plural where there is not one.
-pub(super) fn counted(number: u64, one: &str) -> String {
+pub(in crate::cli) fn counted(number: u64, one: &str) -> String {
     let end = if number == 1 { "" } else { "s" };
     format!("{} {one}{end}", count(number))
 }

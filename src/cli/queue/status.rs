@@ -191,7 +191,8 @@ impl Status<'_> {
             let keep = if backlog.pinned == 1 { "is" } else { "are" };
             text.push_str(&format!(
                 "\n{name} is not configured any more, and {pinned} {keep} kept for it alone.\n  \
-                 forebay queue export{place} --upstream {name} --output {name}.ndjson   saves its backlog\n"
+                 forebay queue export{place} --upstream {name} --output {name}.ndjson   saves its backlog\n  \
+                 forebay queue forget{place} {name}   lets it go\n"
             ));
         }
         if !self.letters.is_empty() {

@@ -79,7 +79,7 @@ impl Inspection {
     /// [`StoreError`] where the disk cannot be read.
     pub fn overview(&mut self) -> Result<Overview, StoreError> {
         let streams = self.streams().map_err(|error| self.failed(error))?;
-        let present: RangeSet = streams.iter().map(|span| (span.first, span.last)).collect();
+        let present = spans(&streams);
         let backlogs = self.backlogs(&present)?;
         let bounds = present.bounds();
         Ok(Overview {
@@ -96,11 +96,34 @@ impl Inspection {
         })
     }
 
-    fn backlogs(&mut self, present: &RangeSet) -> Result<Vec<Backlog>, StoreError> {
+    /// The records that are in the store, by their `seq`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk cannot be read.
+    pub fn present(&self) -> Result<RangeSet, StoreError> {
+        let streams = self.streams().map_err(|error| self.failed(error))?;
+        Ok(spans(&streams))
+    }
+
+    /// Of each upstream that the store knows, by name, the records that it has not confirmed.
+    ///
+    /// # Errors
+    /// As [`Self::present`].
+    pub fn waiting(&self) -> Result<Vec<(Name, RangeSet)>, StoreError> {
+        Ok(self.waiting_of(&self.present()?))
+    }
+
+    fn waiting_of(&self, present: &RangeSet) -> Vec<(Name, RangeSet)> {
         let cursors = self.loaded.cursors.iter();
-        let waiting: Vec<(Name, RangeSet)> = cursors
+        let mut waiting: Vec<_> = cursors
             .map(|(name, cursor)| (name.clone(), without(present, cursor.confirmed())))
             .collect();
+        waiting.sort_by(|(a, _), (b, _)| a.cmp(b));
+        waiting
+    }
+
+    fn backlogs(&mut self, present: &RangeSet) -> Result<Vec<Backlog>, StoreError> {
+        let waiting = self.waiting_of(present);
         let first_of = |set: &RangeSet| set.bounds().map(|(first, _)| first);
         let mut backlogs = Vec::new();
         for (place, (upstream, set)) in waiting.iter().enumerate() {
@@ -117,7 +140,6 @@ impl Inspection {
                 pinned: oldest.map_or(0, |oldest| between(present, oldest, end)),
             });
         }
-        backlogs.sort_by(|a, b| a.upstream.cmp(&b.upstream));
         Ok(backlogs)
     }
 
@@ -175,6 +197,10 @@ impl Inspection {
         }
         Ok(found)
     }
+}
+
+fn spans(streams: &[StreamSpan]) -> RangeSet {
+    streams.iter().map(|span| (span.first, span.last)).collect()
 }
 
 /// The numbers of `all` that are not in `some`.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use forebay::reading::{Body, Clock, Detail, EventName, ManualClock, Outlet};
+use forebay::reading::{Body, Clock, ClockSource, Detail, EventName, ManualClock, Outlet};
 use forebay::store::inspect::Inspection;
 use forebay::store::{self, Inlet};
 use serde_json::{Value, json};
@@ -42,6 +42,7 @@ mes             -       -  -                   -  new to the store
 
 old is not configured any more, and 5 records are kept for it alone.
   forebay queue export -c FOLDER/forebay.toml --upstream old --output old.ndjson   saves its backlog
+  forebay queue forget -c FOLDER/forebay.toml old   lets it go
 
 1 dead letter, 334 B.
   forebay queue dead list -c FOLDER/forebay.toml   says why";
@@ -277,6 +278,35 @@ fn looking_changes_nothing_in_the_store() {
         clean,
         Some(&Detail::Bool(false)),
         "the crash is still to be seen"
+    );
+}
+
+#[test]
+fn times_are_the_true_ones_as_far_as_they_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().display().to_string();
+    let clock = clock();
+    let now = clock.now().wall_ns;
+    clock.set(|stamp| (stamp.wall_ns, stamp.synced) = (5_000_000_000, false));
+    session(folder.path(), &clock, |_, inlet| {
+        inlet.put(scan(&clock, "meter-1", 1.0))
+    });
+    let text = done(&["peek", "--dir", &dir]);
+    assert!(text.contains("1970-01-01 00:00:06 UTC?  meter-1"), "{text}");
+    let text = done(&["status", "--dir", &dir]);
+    assert!(
+        text.contains("by a clock that was not synchronised"),
+        "{text}"
+    );
+    clock.set(|stamp| (stamp.wall_ns, stamp.synced) = (now, true));
+    session(folder.path(), &clock, |store, _| {
+        store.trust_clock(clock.now())
+    });
+    let text = done(&["peek", "--dir", &dir, "-n", "2"]);
+    assert!(!text.contains("1970") && !text.contains('?'), "{text}");
+    assert!(
+        done(&["status", "--dir", &dir]).contains(" UTC, 3 h"),
+        "of the record, not of the sending"
     );
 }
 

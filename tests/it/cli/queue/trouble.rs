@@ -17,12 +17,15 @@ fn a_running_daemon_is_named_with_its_lock() {
         .open(folder.path().join("lock"))
         .unwrap();
     lock.lock().unwrap();
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 8] = [
         &["status"],
         &["peek"],
         &["export"],
         &["dead", "list"],
         &["dead", "show", "9"],
+        &["dead", "drop", "--all", "--yes"],
+        &["purge", "--yes"],
+        &["forget", "old", "--force", "--yes"],
     ];
     for command in commands {
         let (code, said) = refused(&[command, &["--dir", &place]].concat());
@@ -45,6 +48,8 @@ fn no_store_and_one_of_a_later_version_are_left_as_they_are() {
         said.contains("there is no store in") && said.contains("help: "),
         "{said}"
     );
+    let (code, said) = refused(&["purge", "--yes", "--dir", &nowhere]);
+    assert_eq!(code, 1, "{said}");
     assert!(!Path::new(&nowhere).exists());
 
     let dir = folder.path().join("later");
@@ -52,7 +57,7 @@ fn no_store_and_one_of_a_later_version_are_left_as_they_are() {
     fs::write(dir.join("format"), "forebay store 9\n").unwrap();
     let before = files(&dir);
     let place = dir.display().to_string();
-    for command in [&["status"][..], &["peek"]] {
+    for command in [&["status"][..], &["purge", "--yes"]] {
         let (code, said) = refused(&[command, &["--dir", &place]].concat());
         assert_eq!(code, 1);
         assert!(
@@ -199,6 +204,7 @@ fn root_takes_on_the_owner_of_the_directory() {
         "--output",
         &output.display().to_string(),
     ]);
+    done(&["purge", "-c", &file, "--yes"]);
     for (path, _) in files(&dir) {
         let meta = fs::metadata(&path).unwrap();
         assert_eq!(
