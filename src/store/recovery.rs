@@ -101,13 +101,12 @@ pub(super) fn load(
         .map(|(_, cursor)| cursor.oldest())
         .min()
         .unwrap_or(1);
-    let hole = scan(
-        engine,
-        &mut checkpoint,
-        &schemas,
-        from.max(if rebuilt { confirmed } else { 0 }),
-        rebuilt,
-    )?;
+    let from = from.max(if rebuilt { confirmed } else { 1 });
+    let mut hole = scan(engine, &mut checkpoint, &schemas, from, rebuilt)?;
+    if rebuilt && last.is_none() {
+        // Not one block is left to begin the hole.
+        hole.insert(from, end.saturating_sub(1));
+    }
     let mut loaded = Loaded {
         end,
         clean: checkpoint.clean,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Writer;
 use crate::reading::{Body, Event, EventName, Observation};
 use crate::store::engine::EngineError;
+use crate::store::holes::Holes;
 use crate::store::recovery::{self, Known};
 
 /// What is to be done before anything can be written.
@@ -139,7 +140,13 @@ impl Writer {
             body: Body::Event(event),
         }));
         own.extend(self.shared.queue.described());
-        self.take_back();
+        if Some(loaded.end) == behind {
+            // The block that was reported as failed is among what was found.
+            self.pending.clear();
+            self.telling = Holes::default();
+        } else {
+            self.take_back();
+        }
         own.append(&mut self.own);
         self.own = own;
         self.take_over(loaded)

@@ -9,7 +9,9 @@ use forebay::store::settings::Start;
 
 use super::rigged::{EIO, ENOSPC, EROFS, How, Op, Rigged};
 use super::sample::{description, name, scan, scan_of, told};
-use super::stepping::{Stepped, assert_complete, events, fill, plain, scans, schema, small};
+use super::stepping::{
+    Stepped, assert_complete, events, fill, plain, ranges, scans, schema, small,
+};
 
 #[tokio::test]
 async fn an_append_that_fails_costs_nothing_and_comes_once() {
@@ -275,4 +277,48 @@ async fn a_slow_disk_holds_up_reading_before_a_crash_could_repeat_too_much() {
     thread.join().unwrap();
     assert!(next > 9_000);
     assert!(most <= 2_100, "{most} would come again after a crash");
+}
+
+#[tokio::test]
+async fn a_rebuild_that_finds_no_block_at_all_tells_the_hole() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.inlet.put(scan("press", 1, 3));
+    stepped.settle();
+    let last = stepped.records(1).await.last().unwrap().seq;
+    stepped.kill();
+    rigged.lose_block(0);
+    assert!(rigged.engine().last_block().unwrap().is_none());
+
+    let mut stepped = Stepped::open(rigged, &plain());
+    stepped.settle();
+    let first = &stepped.records(1).await[0];
+    assert!(first.seq > last);
+    let hole = ranges(first, EventName::GatewayStarted, "hole");
+    assert_eq!(hole, [(1, first.seq - 1)].into_iter().collect());
+}
+
+#[tokio::test]
+async fn a_block_whose_append_was_reported_as_failed_comes_once_also_after_a_rebuild() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    stepped.settle();
+    rigged.order(Op::Block, How::Lies(EIO));
+    stepped.inlet.put(scan("press", 1, 3));
+    stepped.writer.turn();
+    assert!(stepped.store.status().trouble.is_some());
+    rigged.order(Op::Open, How::Damaged);
+    stepped.settle();
+    assert!(!rigged.heal(), "it was rebuilt");
+    for again in [false, true] {
+        let records = stepped.records(1).await;
+        assert_eq!(scans(&records), 1, "{records:?}");
+        assert_eq!(events(&records, EventName::RecordsLost), 1);
+        if !again {
+            stepped.kill();
+            stepped = Stepped::open(rigged.clone(), &plain());
+            stepped.settle();
+        }
+    }
 }

@@ -148,6 +148,21 @@ impl Rigged {
         self.rig().live.clone()
     }
 
+    /// A block is gone, the one at `which` of those that are there, and the next opening finds damage and rebuilds.
+    pub(super) fn lose_block(&self, which: usize) {
+        let engine = self.engine();
+        let blocks = engine.blocks(0, usize::MAX).unwrap();
+        if let Some((key, _)) = blocks.get(which) {
+            let gone = Write {
+                kind: Kind::Block,
+                key: key.to_be_bytes().to_vec(),
+                value: None,
+            };
+            engine.append(vec![gone], true).unwrap();
+        }
+        self.order(Op::Open, How::Damaged);
+    }
+
     /// Sets how many bytes are free, of how many.
     pub(super) fn set_free(&self, free: Option<(u64, u64)>) {
         self.rig().free = free;
@@ -170,15 +185,19 @@ impl Rigged {
 
 impl Medium for Rigged {
     fn open(&self, rebuild: Option<String>) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
-        if let Some(How::Fails(code) | How::Lies(code)) = self.fault(Op::Open) {
-            return Err(io::Error::from_raw_os_error(code).into());
-        }
+        let damaged = match self.fault(Op::Open) {
+            Some(How::Fails(code) | How::Lies(code)) => {
+                return Err(io::Error::from_raw_os_error(code).into());
+            }
+            Some(How::Damaged) => Some("on order".to_owned()),
+            _ => None,
+        };
         let open = Open {
             rigged: self.clone(),
             stopped: AtomicBool::new(false),
         };
         let opening = Opening {
-            rebuilt: rebuild,
+            rebuilt: rebuild.or(damaged),
             ..Opening::default()
         };
         Ok((Arc::new(open), opening))
