@@ -8,7 +8,7 @@ mod supervise;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::clock_watch::ClockWatch;
 use self::fleet::Fleet;
-use self::storekeeper::{OpenStore, Storekeeper};
+pub use self::storekeeper::Opener;
+use self::storekeeper::{Ended, OpenStore, Storekeeper};
 use self::supervise::Place;
 use crate::config::Config;
 use crate::field::inbox::INBOX;
@@ -26,7 +27,8 @@ use crate::forward::ForwarderTask;
 use crate::forward::settings::ForwarderSettings;
 use crate::health::systemd;
 use crate::reading::{Body, Catalogue, Clock, Event, EventName, Name, Observation, Outlet};
-use crate::store::{Inlet, Store, StoreError, StoreStatus};
+use crate::store::{self, Inlet, Store, StoreError, StoreStatus};
+use crate::support::backoff::Backoff;
 
 /// How long lines may take to end: a request that is out waits for its answer or timeout no longer.
 const LINES_STOP: Duration = Duration::from_secs(2);
@@ -40,8 +42,11 @@ const STORE_STOP: Duration = Duration::from_secs(10);
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How often the service manager is told how things stand, at least.
 const STATUS_PERIOD: Duration = Duration::from_secs(30);
-/// A writer that has been at one piece of work for so long is stuck; the service manager then restarts the daemon.
+/// A writer that has been at one piece of work for so long is stuck: the process ends, and is started anew.
 const STALLED: Duration = Duration::from_secs(60);
+/// Pauses before a store whose writer panicked is opened anew: as for any other task.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A runtime for the gateway: two threads, as one of them may be held up by encoding a burst.
 ///
@@ -65,16 +70,24 @@ pub struct Gateway {
     forwarders: Fleet<ForwarderSettings>,
     catalogue: watch::Sender<Catalogue>,
     store: watch::Sender<Option<Store>>,
+    opener: Opener,
+    /// How long the store's writer may be at one piece of work.
+    patience: Duration,
 }
 
 /// Where each line takes requests.
 type Inboxes = Arc<Mutex<BTreeMap<Name, mpsc::Sender<LineRequest>>>>;
 
-/// Why a gateway cannot run: the store's directory belongs to another process or to a later version. Bad devices,
-/// brokers and disks are no such reason.
+/// Why a gateway cannot run. Bad devices and brokers, and a disk that answers, are no such reason.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct GatewayError(#[from] StoreError);
+pub enum GatewayError {
+    /// The store's directory belongs to another process or to a later version.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The store's writer hangs for so long. Nothing ends a thread that hangs but the end of its process.
+    #[error("the store's writer has not got on for {0:.0?}: the process ends, to be started anew")]
+    Stalled(Duration),
+}
 
 impl Gateway {
     /// A gateway that does nothing yet.
@@ -89,7 +102,17 @@ impl Gateway {
             forwarders: Fleet::new(),
             catalogue: watch::Sender::default(),
             store: watch::Sender::default(),
+            opener: Arc::new(store::open),
+            patience: STALLED,
         }
+    }
+
+    /// Has the store opened by `opener`, and its writer taken for stuck after `patience` instead of a minute; for tests,
+    /// with an engine that fails on order.
+    pub fn with_store(mut self, opener: Opener, patience: Duration) -> Self {
+        self.opener = opener;
+        self.patience = patience;
+        self
     }
 
     /// The store, once it is open.
@@ -101,51 +124,66 @@ impl Gateway {
     /// brokers, cursors.
     ///
     /// # Errors
-    /// [`GatewayError`] when the store cannot be had and waiting would not mend it.
+    /// [`GatewayError`] when the store cannot be had and waiting would not mend it, or its writer hangs.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), GatewayError> {
         let _clock_watch = self.watch_clock().drop_guard();
         // Lines first: a slow disk must not cost readings, they wait in the inlet.
         self.apply_lines().await;
         systemd::ready();
-        let keeper = Storekeeper::new(&self.config, self.clock.clone(), self.inlet.clone());
+        let keeper = Storekeeper::new(
+            &self.config,
+            self.clock.clone(),
+            self.inlet.clone(),
+            Arc::clone(&self.opener),
+        );
         let mut open = None;
+        let mut restarts = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         while let Some(opened) = stop.run_until_cancelled(alive_while(keeper.open())).await {
             let opened = open.insert(opened?);
+            restarts.connected(Instant::now());
             self.store.send_replace(Some(opened.store.clone()));
             self.apply_forwarders(&opened.store).await;
-            if stop
-                .run_until_cancelled(self.attend(opened))
-                .await
-                .is_none()
-            {
-                break;
+            match stop.run_until_cancelled(self.attend(opened)).await {
+                None => break,
+                Some(Ended::Stalled(time)) => return Err(GatewayError::Stalled(time)),
+                Some(Ended::Panicked(reason)) => self.tell_restart(&reason),
             }
             // The writer is gone, and forwarders hold the old store: all of it is built anew.
             self.forwarders.stop(FORWARDERS_STOP).await;
             self.store.send_replace(None);
             open = None;
+            let pause = tokio::time::sleep(restarts.failed(Instant::now()));
+            stop.run_until_cancelled(alive_while(pause)).await;
         }
         systemd::stopping();
         self.finish(open).await;
         Ok(())
     }
 
-    /// Returns when the writer has ended by itself, which it never does unless it panicked.
-    async fn attend(&self, open: &mut OpenStore) {
+    /// Returns when the writer has ended by itself, which it never does unless it panicked, or hangs.
+    async fn attend(&self, open: &mut OpenStore) -> Ended {
         let mut ticks = signs_of_life();
+        let store = open.store.clone();
+        let mut ended = std::pin::pin!(open.ended(self.patience));
         loop {
             tokio::select! {
-                reason = open.writer_ended() => {
-                    tracing::error!("store: internal error, it is opened anew: {reason}");
-                    self.tell(Event::gateway(EventName::TaskRestarted).text("task", "store").text("reason", reason));
-                    return;
-                }
-                _ = ticks.tick() => self.report(&open.store),
+                ended = &mut ended => return ended,
+                _ = ticks.tick() => self.report(&store),
             }
         }
     }
 
-    /// Tells the service manager how things stand, and that the gateway lives unless its disk is stuck.
+    fn tell_restart(&self, reason: &str) {
+        tracing::error!("store: internal error, it is opened anew: {reason}");
+        self.tell(
+            Event::gateway(EventName::TaskRestarted)
+                .text("task", "store")
+                .text("reason", reason),
+        );
+    }
+
+    /// Tells the service manager how things stand, and that the gateway lives: with a writer that is stuck it does not
+    /// for long.
     fn report(&self, store: &Store) {
         let status = store.status();
         let backlog = self.backlog(&status);
@@ -158,9 +196,7 @@ impl Gateway {
             "{lines} lines, {upstreams} upstreams, {} records, backlog {backlog}{trouble}",
             status.last
         ));
-        if store.stalled_for() < STALLED {
-            systemd::watchdog();
-        }
+        systemd::watchdog();
     }
 
     /// Starts the task that watches the wall clock; what is returned stops it.

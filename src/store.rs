@@ -309,7 +309,7 @@ impl Store {
         self.shared.queue.ring();
     }
 
-    /// How long the writer has been at one piece of work; zero while it waits for some. A watchdog ends the process when
+    /// How long the writer has been at one piece of work; zero while it waits for some. The gateway ends the process when
     /// this passes a minute: a disk that answers at all is far faster.
     pub fn stalled_for(&self) -> Duration {
         let busy = *self

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,9 @@ use crate::config::{self, Config, Severity, render};
 use crate::gateway::{self, Gateway};
 use crate::reading::{Clock, SystemClock};
 use crate::upstream;
+
+/// How long reads of the store that are under way at the end may take.
+const LAST_READS: Duration = Duration::from_secs(1);
 
 /// Loads the configuration and runs the gateway until a signal ends it.
 pub(crate) fn run(path: &Path) -> ExitCode {
@@ -43,7 +47,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
 fn serve(config: Config) -> Result<(), String> {
     upstream::tls::install_provider();
     let runtime = gateway::runtime().map_err(|error| format!("cannot start threads: {error}"))?;
-    runtime.block_on(async {
+    let end = runtime.block_on(async {
         let stop = CancellationToken::new();
         let signals =
             Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
@@ -55,7 +59,10 @@ fn serve(config: Config) -> Result<(), String> {
         };
         let (end, ()) = tokio::join!(run, signals.until_stop(&stop));
         end.map_err(|error| error.to_string())
-    })
+    });
+    // A thread that waits for a disk which hangs must not keep the process.
+    runtime.shutdown_timeout(LAST_READS);
+    end
 }
 
 /// What ends the daemon in order.

@@ -1,5 +1,6 @@
 //! Opens the store, keeps its writer on a thread of its own, closes it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -9,12 +10,28 @@ use crate::config::Config;
 use crate::forward::settings::ForwarderSettings;
 use crate::reading::{Clock, Name};
 use crate::store::settings::{Start, StoreSettings};
-use crate::store::{self, Inlet, Store, StoreError};
+use crate::store::{Inlet, Store, StoreError, Writer};
 use crate::support::backoff::Backoff;
 
 /// Pauses between attempts to open a store that the disk does not give.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the writer gets on.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What opens the store once; [`crate::store::open`] but in tests.
+pub type Opener =
+    Arc<dyn Fn(&StoreSettings, Clock, &Inlet) -> Result<(Store, Writer), StoreError> + Send + Sync>;
+
+/// How it is that the writer of an open store works no more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It panicked, for this reason.
+    Panicked(String),
+    /// It hangs, for so long.
+    Stalled(Duration),
+}
 
 /// Opens the store until it succeeds.
 pub(super) struct Storekeeper {
@@ -22,6 +39,7 @@ pub(super) struct Storekeeper {
     upstreams: Vec<(Name, Start)>,
     clock: Clock,
     inlet: Inlet,
+    opener: Opener,
 }
 
 /// A store with its writer at work.
@@ -31,13 +49,14 @@ pub(super) struct OpenStore {
 }
 
 impl Storekeeper {
-    pub(super) fn new(config: &Config, clock: Clock, inlet: Inlet) -> Self {
+    pub(super) fn new(config: &Config, clock: Clock, inlet: Inlet, opener: Opener) -> Self {
         let begins = |upstream: &ForwarderSettings| (upstream.name.clone(), upstream.start);
         Self {
             settings: config.store.clone(),
             upstreams: config.upstreams.iter().map(begins).collect(),
             clock,
             inlet,
+            opener,
         }
     }
 
@@ -73,8 +92,9 @@ impl Storekeeper {
             self.clock.clone(),
             self.inlet.clone(),
         );
+        let opener = Arc::clone(&self.opener);
         // Recovery reads files: not on a thread that polls.
-        let opening = tokio::task::spawn_blocking(move || store::open(&settings, clock, &inlet));
+        let opening = tokio::task::spawn_blocking(move || opener(&settings, clock, &inlet));
         let dir = &self.settings.dir;
         let failed = |error| StoreError::Disk(dir.clone(), error);
         let (store, writer) = opening
@@ -97,8 +117,25 @@ impl Storekeeper {
 }
 
 impl OpenStore {
+    /// Waits until the writer has ended by itself, or has been at one piece of work for `limit`.
+    pub(super) async fn ended(&mut self, limit: Duration) -> Ended {
+        let store = self.store.clone();
+        let mut looks = tokio::time::interval(LOOK.min(limit));
+        loop {
+            tokio::select! {
+                reason = self.writer_ended() => return Ended::Panicked(reason),
+                _ = looks.tick() => {
+                    let stalled = store.stalled_for();
+                    if stalled >= limit {
+                        return Ended::Stalled(stalled);
+                    }
+                }
+            }
+        }
+    }
+
     /// Waits until the writer has ended; why.
-    pub(super) async fn writer_ended(&mut self) -> String {
+    async fn writer_ended(&mut self) -> String {
         (&mut self.ended)
             .await
             .unwrap_or_else(|_| "the writer's thread ended".to_owned())

@@ -12,6 +12,7 @@ mod rigged;
 mod sample;
 mod start;
 mod stepping;
+mod supervised;
 mod telling;
 mod trouble;
 
