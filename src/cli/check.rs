@@ -94,10 +94,12 @@ fn summary(config: &Config) -> String {
     let devices: usize = config.lines.iter().map(|line| line.devices.len()).sum();
     let all = config.lines.iter().flat_map(|line| &line.devices);
     let points: usize = all.map(|device| device.map.points.len()).sum();
-    format!(
-        "gateway {}: {} lines, {devices} devices, {points} points, {} upstreams\n",
-        config.gateway.id,
-        config.lines.len(),
-        config.upstreams.len()
-    )
+    let parts = [
+        (config.lines.len(), "line"),
+        (devices, "device"),
+        (points, "point"),
+        (config.upstreams.len(), "upstream"),
+    ];
+    let parts = parts.map(|(number, one)| counted(number as u64, one));
+    format!("gateway {}: {}\n", config.gateway.id, parts.join(", "))
 }

@@ -150,6 +150,10 @@ pub(super) fn told(body: &Body) -> String {
 }
 
 fn told_scan(scan: &Scan) -> String {
+    if let Some((number, quality)) = all_null(scan) {
+        let points = show::counted(number, "point");
+        return format!("{}: {points} null ({quality})", scan.schema.scan);
+    }
     let points = scan.schema.points.iter().zip(&scan.readings);
     let readings = points.filter_map(|(point, reading)| {
         let value = told_reading(reading.as_ref()?);
@@ -159,6 +163,16 @@ fn told_scan(scan: &Scan) -> String {
     });
     let readings: Vec<String> = readings.collect();
     format!("{}: {}", scan.schema.scan, readings.join(", "))
+}
+
+/// The one quality of a scan in which nothing could be read, and of how many points.
+fn all_null(scan: &Scan) -> Option<(u64, Quality)> {
+    let mut readings = scan.readings.iter().flatten();
+    let first = readings.next()?;
+    let same = |other: &Reading| other.value().is_none() && other.quality() == first.quality();
+    let all = scan.readings.iter().flatten();
+    (same(first) && readings.next().is_some() && all.clone().all(same))
+        .then(|| (all.count() as u64, first.quality()))
 }
 
 fn told_reading(reading: &Reading) -> String {
@@ -194,4 +208,45 @@ fn told_event(event: &Event) -> String {
         text.push_str(&format!(" {key}={detail}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reading::{MapHash, Schema, SchemaPoint, ValueType};
+
+    fn told(readings: [Reading; 2]) -> String {
+        let name = |text| Name::new(text).unwrap();
+        let point = |point| SchemaPoint {
+            name: name(point),
+            value_type: ValueType::F32,
+            unit: Some("V".to_owned()),
+        };
+        told_scan(&Scan {
+            schema: Arc::new(Schema {
+                line: name("hall"),
+                device: name("meter"),
+                scan: name("default"),
+                labels: Vec::new(),
+                map: MapHash(1),
+                points: vec![point("l1"), point("l2")],
+            }),
+            readings: readings.map(Some).to_vec(),
+            full: false,
+        })
+    }
+
+    #[test]
+    fn what_could_not_be_read_at_all_takes_a_few_words() {
+        let away = || Reading::missing(Quality::Timeout);
+        assert_eq!(told([away(), away()]), "default: 2 points null (timeout)");
+        assert_eq!(
+            told([Reading::good(Value::F32(230.1)), away()]),
+            "default: l1=230.1 V, l2=null (timeout)"
+        );
+        assert_eq!(
+            told([away(), Reading::missing(Quality::Crc)]),
+            "default: l1=null (timeout), l2=null (crc)"
+        );
+    }
 }
