@@ -256,7 +256,8 @@ impl<S: Source> Desk<S> {
 
     /// A new connection: nothing is out.
     pub(super) fn begin(&mut self) {
-        self.window.begin(*self.head.borrow());
+        let head = *self.head.borrow();
+        self.window.begin(head);
         self.described.failed();
     }
 

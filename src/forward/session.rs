@@ -108,7 +108,9 @@ impl<'a, S: Source> Session<'a, S> {
         self.tell();
         self.check()?;
         let mut head = self.desk.head.clone();
-        self.read_on(*head.borrow_and_update());
+        // On its own line: borrowed, it keeps the store from moving its head, and a read may wait for the store.
+        let last = *head.borrow_and_update();
+        self.read_on(last);
         let again = std::mem::take(&mut self.again);
         let idle = self.feeds.iter().any(Feed::is_idle);
         let due = self.due();

@@ -13,7 +13,8 @@ pub trait Source: Clone + Send + Sync + 'static {
     /// Why records could not be read.
     type Error: Display + Send;
 
-    /// The sequence number of the last durable record; 0: there is none.
+    /// The sequence number of the last durable record; 0: there is none. A store moves it under the lock that its reads
+    /// take: whoever borrows it lets go of it before the next call.
     fn head(&self) -> watch::Receiver<u64>;
 
     /// What the upstream has confirmed; one that is new to the store begins as `start` says.

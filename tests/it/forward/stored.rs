@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use forebay::forward::Link;
-use forebay::reading::{Body, Clock, Observation, Outlet, SystemClock};
+use forebay::forward::settings::Start;
+use forebay::forward::{Link, Source};
+use forebay::reading::{Body, Clock, Name, Observation, Outlet, RangeSet, SystemClock};
 use forebay::store::engine::MemoryEngine;
 use forebay::store::settings::{StoreSettings, WhenFull};
-use forebay::store::{Inlet, Store, open_on};
+use forebay::store::{Batch, Inlet, ReadLimit, Store, Wanted, open_on};
 use forebay::upstream::settings::{MqttVersion, UpstreamSettings};
 use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
 use serde_json::Value;
+use tokio::sync::watch;
 
-use super::memory::{BOUND, Forwarder, scan, schema, settings};
+use super::memory::{BOUND, Forwarder, Memory, scan, schema, settings};
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::scripted::{Reply, Scripted};
 use crate::harness::subscriber::Received;
@@ -194,4 +197,62 @@ async fn the_cursor_moves_over_what_other_upstreams_get() {
     let arrivals = broker.arrivals();
     let records = arrivals.iter().filter(|arrival| arrival.contains("seq"));
     assert_eq!(records.count(), 6, "{arrivals:?}");
+}
+
+/// A store whose writer moves the head while a read begins, under the lock that the read waits for.
+#[derive(Clone)]
+struct Moving {
+    store: Memory,
+    head: Arc<watch::Sender<u64>>,
+    held_up: Arc<AtomicBool>,
+}
+
+impl Source for Moving {
+    type Error = String;
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    fn register(&self, upstream: &Name, start: Start) -> RangeSet {
+        self.store.register(upstream, start)
+    }
+
+    async fn read(&self, from: u64, limit: ReadLimit, wanted: Wanted) -> Result<Batch, String> {
+        let (moved, is_moved) = mpsc::channel();
+        let head = Arc::clone(&self.head);
+        std::thread::spawn(move || {
+            head.send_modify(|_| ());
+            let _ = moved.send(());
+        });
+        if is_moved.recv_timeout(Duration::from_secs(10)).is_err() {
+            self.held_up.store(true, Ordering::Relaxed);
+        }
+        self.store.read(from, limit, wanted).await
+    }
+
+    fn confirm(&self, upstream: &Name, confirmed: &RangeSet) {
+        self.store.confirm(upstream, confirmed);
+    }
+
+    fn refuse(&self, upstream: &Name, seq: u64, reason: String, payload_size: u64) {
+        self.store.refuse(upstream, seq, reason, payload_size);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_moves_its_head_while_a_read_waits_for_it() {
+    let broker = Scripted::start(|_| Reply::Ack(Reason::Success)).await;
+    let store = Memory::new();
+    store.add_scans(10);
+    let source = Moving {
+        store: store.clone(),
+        head: Arc::new(watch::Sender::new(10)),
+        held_up: Arc::default(),
+    };
+    let upstream = UpstreamSettings::Mqtt(mqtt::settings(broker.port(), MqttVersion::V5));
+    let forwarder = Forwarder::on(settings(upstream), source.clone(), Arc::new(store.clone()));
+    store.drained().await;
+    forwarder.stop().await;
+    assert!(!source.held_up.load(Ordering::Relaxed));
 }
