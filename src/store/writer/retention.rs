@@ -182,9 +182,21 @@ impl Writer {
             .state()
             .oldest_unconfirmed()
             .min(self.checkpoint.end);
-        if oldest <= self.checkpoint.floor || !self.shared.engine()?.can_drop_below(oldest)? {
+        let engine = self.shared.engine()?;
+        if oldest <= self.checkpoint.floor || !engine.can_drop_below(oldest)? {
             return Ok(());
         }
+        // A block goes by its first number: the one in which `oldest` stands has to stay.
+        let blocks = engine.blocks(oldest, 1)?;
+        let within = |value: &[u8]| header_of(value).is_none_or(|header| header.end() > oldest);
+        let oldest = match blocks.first() {
+            Some((first, value)) if *first < oldest && within(value) => *first,
+            _ => oldest,
+        };
+        if oldest <= self.checkpoint.floor || !engine.can_drop_below(oldest)? {
+            return Ok(());
+        }
+        drop(engine);
         self.free_below(oldest, Holes::default())
     }
 

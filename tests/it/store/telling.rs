@@ -87,6 +87,32 @@ async fn a_removed_upstream_pins_the_backlog_until_it_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_block_that_is_confirmed_in_part_stays() {
+    let rigged = Rigged::with_tables(1_000);
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    stepped.settle();
+    let first = *stepped.store.head().borrow();
+    for n in 0..2 {
+        stepped.inlet.put(scan("press", n, 3));
+    }
+    stepped.settle();
+    let last = *stepped.store.head().borrow();
+    assert_eq!(last, first + 2, "both in one block");
+    let confirmed = [(1, last - 1)].into_iter().collect();
+    stepped.store.confirm(&name("cloud"), &confirmed);
+    for n in 2..30 {
+        stepped.inlet.put(scan("press", n, 20));
+        stepped.writer.turn();
+    }
+    assert!(stepped.store.status().first > 1, "what came before went");
+    stepped.kill();
+    let mut stepped = Stepped::open(rigged, &plain());
+    stepped.settle();
+    assert_eq!(stepped.records(last).await[0].seq, last);
+}
+
+#[tokio::test]
 async fn what_goes_for_others_on_the_file_system_says_so() {
     let rigged = Rigged::with_tables(10_000);
     let mut stepped = Stepped::open(rigged.clone(), &plain());
