@@ -11,14 +11,7 @@ use crate::harness::subscriber::{Received, Subscriber};
 /// How long anything that must happen may take on a loaded machine.
 pub(super) const BOUND: Duration = Duration::from_secs(120);
 
-/// The full count of a heavy suite, or the share that every change pays for.
-pub(super) fn share(long: u64, short: u64) -> u64 {
-    if std::env::var_os("FOREBAY_LONG").is_some() {
-        long
-    } else {
-        short
-    }
-}
+pub(super) use crate::harness::share;
 
 /// `[upstream.local]`: MQTT on this loopback port, quick to notice that a broker is gone.
 pub(super) fn mqtt_upstream(port: u16, version: &str) -> String {

