@@ -7,7 +7,8 @@
 //! (`u32`), number of devices (varint), of each: name (text; empty: the gateway), next `device_seq` (varint), fingerprint of
 //! its last description in this stream (`u64`, 0: none); whether the end of the stream before is still to be told (1 byte),
 //! and then whether there was one (1 byte), its id (`u32`), its last `seq` (`u64`), the hole (ranges) and the reason (text);
-//! what else is gone and not yet told ([`Holes::put`]).
+//! what else is gone and not yet told ([`Holes::put`]); the number of blocks with events that tell something (varint), of
+//! each its first `seq`, the `seq` behind it (`u64` each) and what they tell ([`Holes::put`]).
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,13 @@ use super::engine::{Kind, Write};
 use super::envelope;
 use super::holes::Holes;
 use super::schema::SchemaId;
-use crate::reading::{Detail, Event, Name, RangeSet, StreamId};
+use crate::reading::{Detail, Event, EventName, Name, RangeSet, StreamId};
 
 const VERSION: u8 = 1;
 /// Its key: there is one.
 const KEY: &[u8] = b"store";
+/// Of so many events that some upstream has not confirmed it is kept what they told: some ten kilobytes in each checkpoint.
+const MOST_TOLD: usize = 256;
 
 /// How far a device has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,15 @@ impl Break {
     }
 }
 
+/// A block with events that tell what is gone. Damage may take it before all upstreams have them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) first: u64,
+    /// Behind its last record.
+    pub(super) end: u64,
+    pub(super) holes: Holes,
+}
+
 /// What the store remembers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Checkpoint {
@@ -112,9 +124,29 @@ pub(super) struct Checkpoint {
     pub(super) broken: Option<Break>,
     /// What is gone, as long as no record has told it.
     pub(super) untold: Holes,
+    /// What records have told that some upstream has not confirmed, the oldest first.
+    pub(super) told: Vec<Told>,
 }
 
 impl Checkpoint {
+    /// The block from `first` to below `end` is durable, and in it the events that tell `telling` and how the stream
+    /// before ended.
+    pub(super) fn tell(&mut self, first: u64, end: u64, mut telling: Holes) {
+        self.end = end;
+        if let Some(broken) = self.broken.take() {
+            telling.add_told(&broken.tell(Event::gateway(EventName::RecordsLost)));
+        }
+        if telling.is_empty() {
+            return;
+        }
+        let holes = telling;
+        self.told.push(Told { first, end, holes });
+        let mut events: usize = self.told.iter().map(|told| told.holes.len()).sum();
+        while events > MOST_TOLD && !self.told.is_empty() {
+            events = events.saturating_sub(self.told.remove(0).holes.len());
+        }
+    }
+
     /// Reads one from disk.
     pub(super) fn found(payload: &[u8], generation: u64) -> Option<Self> {
         let mut bytes = Bytes(payload);
@@ -147,6 +179,14 @@ impl Checkpoint {
             _ => Some(Break::found(&mut bytes)?),
         };
         let untold = Holes::found(&mut bytes)?;
+        let mut told = Vec::new();
+        for _ in 0..bytes.count(18)? {
+            told.push(Told {
+                first: bytes.u64()?,
+                end: bytes.u64()?,
+                holes: Holes::found(&mut bytes)?,
+            });
+        }
         Some(Self {
             generation,
             clean,
@@ -160,6 +200,7 @@ impl Checkpoint {
             counters,
             broken,
             untold,
+            told,
         })
     }
 
@@ -190,6 +231,12 @@ impl Checkpoint {
             Some(broken) => broken.put(&mut out),
         }
         self.untold.put(&mut out);
+        put_varint(&mut out, self.told.len() as u64);
+        for told in &self.told {
+            out.extend_from_slice(&told.first.to_le_bytes());
+            out.extend_from_slice(&told.end.to_le_bytes());
+            told.holes.put(&mut out);
+        }
         Write {
             kind: Kind::State,
             key: KEY.to_vec(),
@@ -237,11 +284,31 @@ mod tests {
         });
         let dropped = Cause::bound("max_size");
         checkpoint.untold.add_count(&dropped, 3);
+        checkpoint.told.push(Told {
+            first: 90,
+            end: 97,
+            holes: checkpoint.untold.clone(),
+        });
         let written = checkpoint.write().value.unwrap();
         let found = envelope::exactly(&written).unwrap();
         assert_eq!(
             Checkpoint::found(found.payload, found.generation),
             Some(checkpoint)
         );
+    }
+
+    #[test]
+    fn what_was_told_is_kept_within_a_bound() {
+        let (mut checkpoint, mut telling) = (Checkpoint::default(), Holes::default());
+        for n in 0..100 {
+            telling.add_count(&Cause::bound(&n.to_string()), 1);
+        }
+        for n in 1..=4 {
+            checkpoint.tell(n * 10, n * 10 + 1, telling.clone());
+        }
+        let kept: Vec<u64> = checkpoint.told.iter().map(|told| told.first).collect();
+        assert_eq!(kept, [30, 40], "the last");
+        checkpoint.tell(50, 51, Holes::default());
+        assert_eq!((checkpoint.told.len(), checkpoint.end), (2, 51));
     }
 }

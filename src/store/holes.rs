@@ -213,6 +213,11 @@ impl Holes {
         self.add(None, cause, &hole);
     }
 
+    /// Adds what `event` told.
+    pub(super) fn add_told(&mut self, event: &Event) {
+        self.carry(event);
+    }
+
     /// Adds another set.
     pub(super) fn merge(&mut self, other: Self) {
         for ((device, cause), hole) in &other.gone {
@@ -280,6 +285,11 @@ impl Holes {
         } else {
             Self::default()
         }
+    }
+
+    /// The number of events that tell all of it.
+    pub(super) fn len(&self) -> usize {
+        self.gone.len().saturating_add(self.breaks.len())
     }
 
     /// Whether there is nothing to tell.

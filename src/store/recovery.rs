@@ -12,7 +12,7 @@ use super::engine::{Engine, EngineError, Kind, Opening, Write};
 use super::envelope;
 use super::schema::{self, SchemaTable};
 use super::shared::Session;
-use crate::reading::{Body, Name, RangeSet, StreamId};
+use crate::reading::{Body, Event, EventName, Name, RangeSet, StreamId};
 
 /// After damage `seq` goes on this much higher: whatever was committed and perhaps sent, and is lost, stays below.
 const SKIP: u64 = 100_000;
@@ -145,6 +145,7 @@ pub(super) fn load(
             .then_some(loaded.checkpoint.stream)
             .or(last.map(|last| last.stream))
             .or(known.mark.map(|(stream, _)| stream));
+        loaded.tell_again(engine)?;
         loaded.begin_stream(reason, previous, end, hole, known);
     }
     loaded.checkpoint.clean = false;
@@ -156,6 +157,26 @@ impl Loaded {
     pub(super) fn stands_at(&self) -> (StreamId, u64) {
         let ended = self.broken.as_ref().and_then(|broken| broken.previous);
         (ended.unwrap_or(self.checkpoint.stream), self.end)
+    }
+
+    /// What was told in blocks that are gone with the stream is to be told anew, and what was not told yet of the end of
+    /// a stream before.
+    fn tell_again(&mut self, engine: &dyn Engine) -> Result<(), EngineError> {
+        let state = &mut self.checkpoint;
+        if let Some(before) = state.broken.take() {
+            let event = before.tell(Event::gateway(EventName::RecordsLost));
+            state.untold.add_told(&event);
+        }
+        for told in std::mem::take(&mut state.told) {
+            let found = engine.blocks(told.first, 1)?;
+            if found.iter().any(|(first, _)| *first == told.first) {
+                state.told.push(told);
+            } else if told.end > state.floor {
+                state.untold.merge(told.holes);
+            }
+        }
+        state.untold.make_due();
+        Ok(())
     }
 
     fn begin_stream(
@@ -288,7 +309,8 @@ fn named<T>(
 }
 
 /// Counts on from the checkpoint through the blocks from `from` on. With `check`, blocks that cannot be read are taken
-/// out. What is missing between the blocks of one stream is returned.
+/// out. What is missing between the blocks is returned; between two streams it was told once, and the block that told it
+/// may be what is missing now.
 fn scan(
     engine: &dyn Engine,
     checkpoint: &mut Checkpoint,
@@ -296,8 +318,7 @@ fn scan(
     from: u64,
     check: bool,
 ) -> Result<RangeSet, EngineError> {
-    let (mut hole, mut next, mut before): (_, _, Option<(StreamId, u64)>) =
-        (RangeSet::new(), from, None);
+    let (mut hole, mut next, mut before) = (RangeSet::new(), from, None);
     loop {
         let mut moved = false;
         for (first, value) in engine.blocks(next, SCAN)? {
@@ -329,13 +350,11 @@ fn scan(
                 continue;
             };
             match before {
-                Some((stream, end)) if stream == header.stream => {
-                    hole.insert(end, first.saturating_sub(1))
-                }
+                Some(end) => hole.insert(end, first.saturating_sub(1)),
                 None if check => hole.insert(from.max(1), first.saturating_sub(1)),
-                _ => (),
+                None => (),
             }
-            before = Some((header.stream, header.end()));
+            before = Some(header.end());
             next = header.end().max(next);
             count(checkpoint, &header, &value, schemas);
         }

@@ -6,6 +6,7 @@ mod clocks;
 mod damaged;
 mod failing;
 mod kills;
+mod model;
 mod power_cut;
 mod reading;
 mod rigged;

@@ -10,7 +10,6 @@ use crate::store::block::{self, body};
 use crate::store::checkpoint::Checkpoint;
 use crate::store::engine::{EngineError, Kind, Write};
 use crate::store::envelope;
-use crate::store::holes::Holes;
 
 impl Writer {
     /// Commits what gathered, with all notes that wait. After an error the records are pending still.
@@ -45,6 +44,8 @@ impl Writer {
         let mut written = self.checkpoint.clone();
         written.next_schema = self.shared.schemas().next();
         written.untold.merge(self.telling.clone());
+        let unconfirmed = self.shared.state().oldest_unconfirmed();
+        written.told.retain(|told| told.end > unconfirmed);
         change(&mut written);
         let write = written.write();
         self.checkpoint.generation = written.generation;
@@ -53,13 +54,13 @@ impl Writer {
 
     /// The checkpoint as it is once the pending records are durable: what they tell is told.
     fn checkpoint_after(&mut self) -> Write {
-        let end = self.pending.last().map(|last| last.seq.saturating_add(1));
-        let untold = self.checkpoint.untold.clone();
+        let ends = self.pending.first().zip(self.pending.last());
+        let block = ends.map(|(first, last)| (first.seq, last.seq.saturating_add(1)));
+        let (untold, telling) = (self.checkpoint.untold.clone(), self.telling.clone());
         self.checkpoint_write(|after| {
-            if let Some(end) = end {
-                after.end = end;
-                after.broken = None;
+            if let Some((first, end)) = block {
                 after.untold = untold;
+                after.tell(first, end, telling);
             }
         })
     }
@@ -73,12 +74,11 @@ impl Writer {
         self.backoff.connected(Instant::now());
         let recovered = {
             let mut state = self.shared.state();
-            if let Some(last) = self.pending.last() {
+            if let Some((first, last)) = self.pending.first().zip(self.pending.last()) {
                 let end = last.seq.saturating_add(1);
-                self.checkpoint.end = end;
                 // The first record of a stream tells how the one before ended; a checkpoint goes along with it.
-                self.checkpoint.broken = None;
-                self.telling = Holes::default();
+                let telling = std::mem::take(&mut self.telling);
+                self.checkpoint.tell(first.seq, end, telling);
                 state.next = end;
                 state.recent.push(std::mem::take(&mut self.pending));
                 self.shared.head.send_replace(end.saturating_sub(1));
