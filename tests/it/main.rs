@@ -14,6 +14,7 @@
 mod cli;
 mod config;
 mod engine;
+mod fault_matrix;
 mod field;
 mod forward;
 mod harness;

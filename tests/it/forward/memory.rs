@@ -76,6 +76,11 @@ impl Memory {
         }
     }
 
+    /// The number of the last record.
+    pub(crate) fn last(&self) -> u64 {
+        *self.0.head.borrow()
+    }
+
     /// As if a bound had dropped it.
     pub(crate) fn drop_record(&self, seq: u64) {
         self.0.records.lock().unwrap().remove(&seq);
