@@ -22,7 +22,8 @@ const STEP: u64 = 8 << 20;
 const STEP_SHARE: u64 = 32;
 /// Kept free on the file system: the smaller of this and a twentieth of it.
 const RESERVE: u64 = 256 << 20;
-/// While the store is full and takes nothing new, how often it looks again; how often the age is looked at at the most.
+/// While the store is full and takes nothing new, how often it looks again; how often the age, and what others leave of
+/// the file system, is looked at at the most.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is told what was not taken.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -45,6 +46,8 @@ pub(super) struct Room {
     /// The engine's memory when it was last looked at: it shrinks when it has become a file.
     unflushed: u64,
     measured: Option<Instant>,
+    /// When it was last looked at what is free on the file system.
+    looked: Option<Instant>,
     /// Full, and set to drop the newest.
     full: bool,
     away: BTreeMap<Name, Away>,
@@ -61,6 +64,7 @@ impl Room {
             quarantine: settings.max_size / 10,
             unflushed: u64::MAX,
             measured: None,
+            looked: None,
             full: false,
             away: BTreeMap::new(),
             told: None,
@@ -162,7 +166,7 @@ impl Writer {
         if turned_over {
             self.retire()?;
         }
-        if turned_over || look_again {
+        if turned_over || look_again || self.is_pressed() {
             self.bound_size()?;
         }
         if self.room.age.is_some_and(|due| due <= Instant::now()) {
@@ -173,6 +177,24 @@ impl Writer {
             told.into_iter().for_each(|event| self.say(event));
         }
         Ok(())
+    }
+
+    /// Whether others have taken of what is to stay free since the last look. A store that writes little would not notice
+    /// before its next table, and then the disk may be full: nothing can be let go any more.
+    fn is_pressed(&mut self) -> bool {
+        let recent = |last: Instant| last.elapsed() < LOOK_EVERY;
+        if self.room.looked.is_some_and(recent) {
+            return false;
+        }
+        self.room.looked = Some(Instant::now());
+        self.missing() > 0
+    }
+
+    /// How many bytes less are free on the file system than are to stay so.
+    fn missing(&self) -> u64 {
+        self.place.free().map_or(0, |(free, size)| {
+            RESERVE.min(size / 20).saturating_sub(free)
+        })
     }
 
     /// Frees what all upstreams have confirmed. The counters are on disk before the blocks go that show them.
@@ -255,9 +277,7 @@ impl Writer {
     /// How many bytes too many there are, in the directory or on the file system it shares with others, and which it is.
     fn excess(&mut self) -> (u64, &'static str) {
         let used = self.measure();
-        let short = self.place.free().map_or(0, |(free, size)| {
-            RESERVE.min(size / 20).saturating_sub(free)
-        });
+        let short = self.missing();
         let over = used.saturating_sub(self.settings.max_size);
         if short > over {
             (short, "free-space")
@@ -285,7 +305,7 @@ impl Writer {
                 if excess > 0 {
                     let step = STEP.min(self.settings.max_size / STEP_SHARE);
                     self.drop_oldest(excess.saturating_add(step), reason)?;
-                    self.shrink()?;
+                    self.shrink_if_freed()?;
                 }
             }
             WhenFull::DropOldest => (),
@@ -293,11 +313,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops the oldest blocks that take about `bytes` together.
+    /// Drops the oldest blocks that take about `bytes` together, but none that is in the engine's memory and journal
+    /// only: it would free nothing, however much others take.
     fn drop_oldest(&mut self, bytes: u64, reason: &'static str) -> Result<(), EngineError> {
-        let mut dropped = 0u64;
+        let engine = self.shared.engine()?;
+        if !engine.can_drop_below(self.checkpoint.end)? {
+            return Ok(());
+        }
+        let on_disk = engine
+            .bytes_from(self.checkpoint.floor)?
+            .saturating_sub(engine.unflushed());
+        let (most, mut dropped) = (bytes.min(on_disk), 0u64);
+        drop(engine);
         self.drop_while(reason, |header, size| {
-            let more = dropped < bytes;
+            let more = dropped < most;
             dropped = dropped.saturating_add(if header.count > 0 { size } else { 0 });
             more
         })

@@ -163,6 +163,11 @@ impl Rigged {
         self.order(Op::Open, How::Damaged);
     }
 
+    /// Bytes of blocks that are in no table yet.
+    pub(super) fn unflushed(&self) -> u64 {
+        self.rig().unflushed
+    }
+
     /// Sets how many bytes are free, of how many.
     pub(super) fn set_free(&self, free: Option<(u64, u64)>) {
         self.rig().free = free;

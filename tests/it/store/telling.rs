@@ -1,11 +1,13 @@
 //! What is dropped, refused or out of room is told, to whom it concerns, and by the next event where one is gone itself.
 
+use std::time::{Duration, Instant};
+
 use forebay::reading::{Detail, EventName, Outlet};
 use forebay::store::settings::Start;
 
 use super::rigged::Rigged;
 use super::sample::{event, name, scan, scan_of, told};
-use super::stepping::{Stepped, events, fill, plain, ranges, schema, small};
+use super::stepping::{Stepped, assert_complete, events, fill, plain, ranges, schema, small};
 
 #[tokio::test]
 async fn a_refused_event_is_named_by_the_next_one() {
@@ -126,6 +128,41 @@ async fn what_goes_for_others_on_the_file_system_says_so() {
     rigged.set_free(None);
     stepped.settle();
     let records = stepped.records(1).await;
+    let reason = records
+        .iter()
+        .find_map(|record| told(record, EventName::RecordsDropped, "reason"));
+    assert_eq!(reason, Some(Detail::Text("free-space".to_owned())));
+}
+
+#[tokio::test]
+async fn what_others_take_of_the_reserve_is_given_way_to_before_the_disk_is_full() {
+    let rigged = Rigged::with_tables(10_000);
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    for n in 0.. {
+        stepped.inlet.put(scan("press", n, 20));
+        stepped.writer.turn();
+        // The engine has just made a table: its next one is far away.
+        if n > 200 && (1..2_000).contains(&rigged.unflushed()) {
+            break;
+        }
+    }
+    assert_eq!(stepped.store.status().first, 1);
+    rigged.set_free(Some((0, 2_000_000)));
+    let start = Instant::now();
+    while stepped.store.status().first == 1 {
+        assert!(start.elapsed() < Duration::from_secs(30), "nothing went");
+        stepped.writer.turn();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // What others take is more than the store has: only what frees nothing is left.
+    let first = stepped.store.status().first;
+    let last = stepped.store.status().last;
+    assert!(first <= last, "{first} of {last}");
+    assert_eq!(stepped.store.status().trouble, None);
+    rigged.set_free(None);
+    stepped.settle();
+    let records = stepped.records(1).await;
+    assert_complete(&records);
     let reason = records
         .iter()
         .find_map(|record| told(record, EventName::RecordsDropped, "reason"));
