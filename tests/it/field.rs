@@ -3,6 +3,7 @@
 mod crowd;
 mod emulated;
 mod faults;
+mod frames;
 mod late;
 mod learning;
 mod libmodbus;
