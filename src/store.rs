@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use crate::reading::{Clock, Name, RangeSet, Record, Stamp, StreamId};
 use cursor::Cursor;
 use directory::Place;
-use shared::{Refusal, Shared};
+use shared::{Refusal, Shared, State};
 
 pub use cache::{Batch, ReadLimit, Wanted};
 pub use dead_letter::DeadLetter;
@@ -169,8 +169,7 @@ impl Store {
     /// longer in the store is passed over, so the first may be higher than `from`. What was read before the clock became
     /// synchronised, in the same boot, comes with its true time ([`Self::trust_clock`]).
     ///
-    /// Waits for the writer while 2,000 confirmations of some upstream, or 1,000 refusals, are not on disk; for the
-    /// confirmations not while the disk is in trouble.
+    /// Waits for the writer while it has not taken 1,000 refusals.
     ///
     /// # Errors
     /// The disk, or damage that the writer is mending: to be tried again.
@@ -189,12 +188,23 @@ impl Store {
         limit: ReadLimit,
         wanted: Wanted,
     ) -> Result<Batch, ReadError> {
-        self.shared.caught_up().await;
+        self.shared.until(State::may_refuse).await;
         reader::read(&self.shared, from, limit, wanted).await
     }
 
-    /// Adds to what an upstream has confirmed. Never waits; on disk with the next block, or after 500 confirmations or
-    /// a second. How many a crash may repeat is bounded by [`Self::read`], which waits.
+    /// Whether an upstream may be sent more: less than 500 of its confirmations are not written, or the disk is in trouble.
+    /// A crash then repeats 500 records at most, beside those that are out.
+    pub fn may_send(&self, upstream: &Name) -> bool {
+        self.shared.state().may_send(upstream)
+    }
+
+    /// Waits until [`Self::may_send`].
+    pub async fn sendable(&self, upstream: &Name) {
+        self.shared.until(|state| state.may_send(upstream)).await;
+    }
+
+    /// Adds to what an upstream has confirmed. Never waits; on disk with the next block, or after 250 confirmations or
+    /// a second.
     pub fn confirm(&self, upstream: &Name, confirmed: &RangeSet) {
         let mut state = self.shared.state();
         if let Some(cursor) = state.cursors.get_mut(upstream) {

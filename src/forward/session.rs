@@ -16,7 +16,7 @@ use super::feed::{Feed, Read, poll_reads};
 use super::source::Source;
 use super::window::Outcome;
 use crate::payload::{Greeting, Status};
-use crate::reading::RangeSet;
+use crate::reading::{Name, RangeSet};
 use crate::upstream::Connection;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::message::Incoming;
@@ -63,6 +63,8 @@ pub(super) struct Session<'a, S: Source> {
     pause: Option<Pause>,
     /// A rate allows nothing before this moment.
     throttled: Option<Instant>,
+    /// Nothing is submitted before the store has written more of what was confirmed.
+    held: bool,
     /// There may be something to submit at once.
     again: bool,
     /// Confirmed, the store not told yet.
@@ -85,6 +87,7 @@ impl<'a, S: Source> Session<'a, S> {
             connection,
             pause: None,
             throttled: None,
+            held: false,
             again: false,
             opened: Instant::now(),
             fresh: RangeSet::new(),
@@ -104,6 +107,7 @@ impl<'a, S: Source> Session<'a, S> {
 
     /// Fills the window, then waits for one thing to happen.
     async fn turn(&mut self) -> Result<(), SessionEnd> {
+        self.confirm();
         self.fill().map_err(SessionEnd::Broken)?;
         self.tell();
         self.check()?;
@@ -114,6 +118,9 @@ impl<'a, S: Source> Session<'a, S> {
         let again = std::mem::take(&mut self.again);
         let idle = self.feeds.iter().any(Feed::is_idle);
         let due = self.due();
+        let held = self
+            .held
+            .then(|| (self.desk.source.clone(), self.desk.name.clone()));
         let mut timer = pin!(due.map(sleep_until));
         let leaving = matches!(self.pause, Some(Pause::Leaving(_)));
         tokio::select! {
@@ -130,6 +137,7 @@ impl<'a, S: Source> Session<'a, S> {
             }
             // A closed channel is a store that has stopped: nothing new will come.
             Ok(()) = head.changed(), if idle => Ok(()),
+            () = sendable(held.as_ref()), if held.is_some() => Ok(()),
             // Other tasks have their turn also where a long backlog is passed over without sending anything.
             () = tokio::task::yield_now(), if again => Ok(()),
             () = timed(timer.as_mut().as_pin_mut()), if due.is_some() => Ok(()),
@@ -311,13 +319,17 @@ impl<'a, S: Source> Session<'a, S> {
 
     /// Tells the store and whoever watches.
     fn tell(&mut self) {
+        self.confirm();
+        self.desk.publish();
+    }
+
+    fn confirm(&mut self) {
         if !self.fresh.is_empty() {
             let fresh = std::mem::take(&mut self.fresh);
             self.desk.source.confirm(&self.desk.name, &fresh);
             self.desk.returned();
             self.desk.proved();
         }
-        self.desk.publish();
     }
 }
 
@@ -326,6 +338,12 @@ fn greetings<S: Source>(desk: &mut Desk<S>, connection: &Connection) -> VecDeque
     match connection.retains() {
         true => desk.greetings(),
         false => VecDeque::new(),
+    }
+}
+
+async fn sendable<S: Source>(held: Option<&(S, Name)>) {
+    if let Some((source, name)) = held {
+        source.sendable(name).await;
     }
 }
 

@@ -29,6 +29,12 @@ pub trait Source: Clone + Send + Sync + 'static {
         wanted: Wanted,
     ) -> impl Future<Output = Result<Batch, Self::Error>> + Send;
 
+    /// Whether so much of what the upstream has confirmed is safe from a crash that it may be sent more.
+    fn may_send(&self, upstream: &Name) -> bool;
+
+    /// Waits until [`Self::may_send`].
+    fn sendable(&self, upstream: &Name) -> impl Future<Output = ()> + Send;
+
     /// Moves the upstream's cursor over these. Never waits.
     fn confirm(&self, upstream: &Name, confirmed: &RangeSet);
 
@@ -49,6 +55,14 @@ impl Source for Store {
 
     async fn read(&self, from: u64, limit: ReadLimit, wanted: Wanted) -> Result<Batch, ReadError> {
         self.read_of(from, limit, wanted).await
+    }
+
+    fn may_send(&self, upstream: &Name) -> bool {
+        self.may_send(upstream)
+    }
+
+    async fn sendable(&self, upstream: &Name) {
+        self.sendable(upstream).await;
     }
 
     fn confirm(&self, upstream: &Name, confirmed: &RangeSet) {

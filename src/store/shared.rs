@@ -17,10 +17,10 @@ use super::inlet::Queue;
 use super::schema::SchemaTable;
 use crate::reading::{Name, RangeSet, Record, StreamId};
 
-/// With so many confirmations of an upstream at risk, reading waits for the writer: a crash must not repeat any number of
-/// records. Several times what is written without delay, so that only a slow disk holds anybody up.
-const MOST_AT_RISK: u64 = 2000;
-/// With so many refusals that the writer has not taken, reading waits for it as well: they take memory.
+/// With so many confirmations of an upstream at risk, sending waits for the writer: a crash repeats them. Twice what is
+/// written without delay, so that sending and writing overlap.
+const MOST_AT_RISK: u64 = 2 * super::writer::MOST_UNWRITTEN;
+/// With so many refusals that the writer has not taken, reading waits for it: they take memory.
 const MOST_REFUSALS: usize = 1000;
 
 pub(super) struct Shared {
@@ -120,12 +120,12 @@ impl Shared {
         *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = busy.then(Instant::now);
     }
 
-    /// Waits while so much is confirmed or refused, and not on disk, that reading more had better wait for the writer.
-    pub(super) async fn caught_up(&self) {
+    /// Waits for the writer until the state is as it should be.
+    pub(super) async fn until(&self, is_so: impl Fn(&State) -> bool) {
         loop {
             let mut written = pin!(self.written.notified());
             written.as_mut().enable();
-            if self.state().is_caught_up() {
+            if is_so(&self.state()) {
                 return;
             }
             written.await;
@@ -202,14 +202,16 @@ impl State {
         self.cursors.iter_mut().chain(self.forgotten.iter_mut())
     }
 
-    fn is_caught_up(&self) -> bool {
-        let safe = || {
-            self.cursors
-                .values()
-                .all(|cursor| cursor.at_risk() < MOST_AT_RISK)
-        };
+    /// Whether the writer has taken so many refusals that reading may bring more.
+    pub(super) fn may_refuse(&self) -> bool {
+        self.closed || self.refusals.len() < MOST_REFUSALS
+    }
+
+    /// Whether so much of what an upstream has confirmed is written that it may be sent more.
+    pub(super) fn may_send(&self, upstream: &Name) -> bool {
+        let safe = |cursor: &Cursor| cursor.at_risk() < MOST_AT_RISK;
         // With the disk in trouble forwarding goes on: a crash repeats more then, but nobody waits for what is there.
-        self.closed || self.refusals.len() < MOST_REFUSALS && (self.trouble.is_some() || safe())
+        self.closed || self.trouble.is_some() || self.cursors.get(upstream).is_none_or(safe)
     }
 
     /// Records from memory, with their true times; `None`: they must be read from disk.

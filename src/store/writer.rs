@@ -30,7 +30,7 @@ use crate::support::backoff::Backoff;
 pub use maintenance::Maintenance;
 
 /// So many confirmations are written at once, without waiting for the next block.
-pub(super) const MOST_UNWRITTEN: u64 = 500;
+pub(super) const MOST_UNWRITTEN: u64 = 250;
 /// Fewer wait for the next block as long as this.
 const WRITE_WITHIN: Duration = Duration::from_secs(1);
 /// What was written without a sync is synced after this, when no block comes.

@@ -12,11 +12,17 @@ impl<S: Source> Session<'_, S> {
     /// Submits as much as there is room for.
     pub(super) fn fill(&mut self) -> Result<(), UpstreamError> {
         self.throttled = None;
+        self.held = false;
         self.say()?;
         if self.pause.is_some() {
             return Ok(());
         }
         self.greet()?;
+        // Only what is sent while this holds may come again after a crash, beside what is out.
+        self.held = !self.desk.source.may_send(&self.desk.name);
+        if self.held {
+            return Ok(());
+        }
         for index in 0..self.feeds.len() {
             while let Some(message) = self.next_of(index) {
                 self.desk.count.submitted += 1;

@@ -33,6 +33,7 @@ struct Inner {
     cursor: watch::Sender<RangeSet>,
     refused: Mutex<Vec<(u64, String)>>,
     failing_reads: AtomicUsize,
+    behind: watch::Sender<bool>,
     events: Mutex<Vec<Event>>,
 }
 
@@ -44,6 +45,7 @@ impl Memory {
             cursor: watch::Sender::default(),
             refused: Mutex::default(),
             failing_reads: AtomicUsize::new(0),
+            behind: watch::Sender::new(false),
             events: Mutex::default(),
         }))
     }
@@ -88,6 +90,11 @@ impl Memory {
 
     pub(crate) fn fail_reads(&self, count: usize) {
         self.0.failing_reads.store(count, Ordering::Relaxed);
+    }
+
+    /// Whether it is behind with writing what was confirmed.
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.0.behind.send_replace(behind);
     }
 
     pub(crate) fn cursor(&self) -> RangeSet {
@@ -150,6 +157,15 @@ impl Source for Memory {
         let last = records.last().map(|last| last.seq).filter(|_| full);
         let next = last.unwrap_or(head).saturating_add(1).max(from);
         Ok(Batch { records, next })
+    }
+
+    fn may_send(&self, _: &Name) -> bool {
+        !*self.0.behind.borrow()
+    }
+
+    async fn sendable(&self, _: &Name) {
+        let mut behind = self.0.behind.subscribe();
+        let _ = behind.wait_for(|behind| !behind).await;
     }
 
     fn confirm(&self, _: &Name, confirmed: &RangeSet) {

@@ -43,6 +43,26 @@ fn arrivals(broker: &Scripted) -> Vec<Vec<u64>> {
 }
 
 #[tokio::test]
+async fn nothing_more_is_sent_while_the_store_is_behind_with_confirmations() {
+    let store = Memory::new();
+    let behind = store.clone();
+    let broker = Scripted::start(move |payload| {
+        behind.set_behind(seq(payload) == 3);
+        TAKEN
+    })
+    .await;
+    store.add_scans(20);
+    let mut forwarder = Forwarder::start(to(&broker, 1), &store);
+    forwarder.wait_for(|status| status.confirmed == 3).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(arrivals(&broker), [[1, 2, 3]]);
+    store.set_behind(false);
+    store.drained().await;
+    assert_eq!(arrivals(&broker), [(1..=20).collect::<Vec<_>>()]);
+    forwarder.stop().await;
+}
+
+#[tokio::test]
 async fn after_a_retryable_refusal_it_goes_back_to_the_oldest_unconfirmed() {
     let mut busy = 2;
     let broker = Scripted::start(move |payload| {

@@ -231,6 +231,14 @@ impl Source for Moving {
         self.store.read(from, limit, wanted).await
     }
 
+    fn may_send(&self, upstream: &Name) -> bool {
+        self.store.may_send(upstream)
+    }
+
+    async fn sendable(&self, upstream: &Name) {
+        self.store.sendable(upstream).await;
+    }
+
     fn confirm(&self, upstream: &Name, confirmed: &RangeSet) {
         self.store.confirm(upstream, confirmed);
     }

@@ -21,9 +21,9 @@ use crate::harness::subscriber::Received;
 /// What the upstreams of these tests have in flight.
 const WINDOW: u64 = 50;
 /// Confirmations that a kill may cost beside them, as docs/store.md has it.
-const AT_RISK: u64 = 3_000;
+const AT_RISK: u64 = 500;
 /// What arrives in each life: so much that a cursor which is not written in time shows.
-const LIFE: u64 = 2 * (WINDOW + AT_RISK);
+const LIFE: u64 = 10 * (WINDOW + AT_RISK);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs pymodbus, mosquitto"]
