@@ -14,7 +14,8 @@ mod parts;
 mod returns;
 mod suspects;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) use self::parcel::{Letter, Outcome, Parcel, Refusal};
@@ -53,7 +54,10 @@ pub(super) struct Window {
     waiting: usize,
     /// How many of those describe devices.
     describing: usize,
+    /// Not allowed, and nothing was taken since.
     aside: Vec<(Lane, Refusal)>,
+    /// Topics to which something was not allowed while another one was taken.
+    forbidden: BTreeSet<Arc<str>>,
     condemned: Vec<Refusal>,
     parts: Parts,
     suspects: Suspects,
@@ -96,6 +100,7 @@ impl Window {
             waiting: 0,
             describing: 0,
             aside: Vec::new(),
+            forbidden: BTreeSet::new(),
             condemned: Vec::new(),
             parts: Parts::default(),
             suspects: Suspects::default(),

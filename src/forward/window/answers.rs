@@ -1,5 +1,7 @@
 //! What answers do to the window.
 
+use std::sync::Arc;
+
 use super::{Lane, Letter, Outcome, Parcel, Refusal, Window};
 use crate::upstream::message::Answer;
 
@@ -32,6 +34,9 @@ impl Window {
             Answer::Retry(reason) | Answer::Returned(reason) => {
                 self.track_mut(lane).halted = true;
                 Outcome::Halted(reason)
+            }
+            Answer::Stop(reason) if self.forbidden.contains(&letter.key) => {
+                self.finish(letter, Some(reason), Outcome::Confirmed)
             }
             Answer::Stop(reason) => {
                 self.aside.push((lane, Refusal { letter, reason }));
@@ -114,22 +119,25 @@ impl Window {
         (tried && self.waiting == 0).then_some(&last.reason)
     }
 
-    /// A message to `key` was taken. What was not allowed to another topic is so for good; what was not allowed to this
-    /// one is by now, and is repeated.
-    fn judge(&mut self, key: &str) {
+    /// A message to `key` was taken: not everything is forbidden. What was not allowed is repeated, as permission may have
+    /// come back between the two; where it was meant for another topic, and is not allowed again, that topic is forbidden.
+    fn judge(&mut self, key: &Arc<str>) {
+        if !self.forbidden.is_empty() {
+            self.forbidden.remove(key);
+        }
         for (lane, refusal) in std::mem::take(&mut self.aside) {
-            if *refusal.letter.key == *key {
-                self.track_mut(lane).halted = true;
-            } else {
-                let Refusal { letter, reason } = refusal;
-                if let Outcome::Refused(refusal) =
-                    self.finish(letter, Some(reason), Outcome::Confirmed)
-                {
-                    self.condemned.push(refusal);
+            self.track_mut(lane).halted = true;
+            if refusal.letter.key != *key {
+                if self.forbidden.len() >= Self::FORBIDDEN {
+                    self.forbidden.clear();
                 }
+                self.forbidden.insert(refusal.letter.key);
             }
         }
     }
+
+    /// Most topics that are known to be forbidden; beyond, all are forgotten and found out anew.
+    const FORBIDDEN: usize = 4_096;
 
     /// Ticks a token off: its lane and what it carries, where it is out.
     fn settle(&mut self, token: u64) -> Option<(Lane, Parcel)> {
