@@ -58,8 +58,10 @@ pub struct Connection {
     outbox: Outbox,
     events: Pin<Box<dyn Stream<Item = Event> + Send>>,
     confirms: Confirms<Confirm, UpstreamError>,
-    /// Answers that did not take the broker.
+    /// Answers to hand on.
     answers: VecDeque<(u64, Answer)>,
+    /// What broke the connection, until all answers that came before are handed on.
+    broken: Option<UpstreamError>,
     blocked: bool,
     /// Answers are awaited since then, at the earliest.
     awaited_since: Instant,
@@ -109,6 +111,7 @@ impl Connection {
             events,
             confirms: Confirms::new(),
             answers: VecDeque::new(),
+            broken: None,
             blocked: false,
             awaited_since: now,
             ack_timeout: settings.ack_timeout,
@@ -156,6 +159,9 @@ impl Connection {
             if let Some((token, answer)) = self.answers.pop_front() {
                 return Poll::Ready(Ok(Incoming::Answer(token, answer)));
             }
+            if let Some(error) = self.broken.take() {
+                return Poll::Ready(Err(error));
+            }
             if let Some(opening) = &mut self.opening
                 && let Poll::Ready(channel) = opening.as_mut().poll(context)
             {
@@ -173,10 +179,18 @@ impl Connection {
                     self.outbox.answered();
                     self.release();
                 }
-                Poll::Ready(Err(error)) => self.closed(error)?,
-                Poll::Pending => break,
+                Poll::Ready(Err(error)) => self.closed(error),
+                Poll::Pending => match self.state(context) {
+                    Poll::Ready(Ok(incoming)) => return Poll::Ready(Ok(incoming)),
+                    Poll::Ready(Err(error)) => self.ended(error),
+                    Poll::Pending => return Poll::Pending,
+                },
             }
         }
+    }
+
+    /// What there is to tell beside answers.
+    fn state(&mut self, context: &mut Context<'_>) -> Poll<Result<Incoming, UpstreamError>> {
         while let Poll::Ready(event) = self.events.as_mut().poll_next(context) {
             if let Some(incoming) = self.note(event) {
                 return Poll::Ready(incoming);
@@ -242,10 +256,19 @@ impl Connection {
         self.answers.push_back((token, answer));
     }
 
+    /// The connection ended. What was confirmed behind a message that was not counts all the same.
+    fn ended(&mut self, error: UpstreamError) {
+        let (decided, _) = self.confirms.drain();
+        decided
+            .into_iter()
+            .for_each(|decided| self.decided(decided));
+        self.broken = Some(error);
+    }
+
     /// The channel ended. Where the broker closed it over a message, a new one is opened.
-    fn closed(&mut self, error: UpstreamError) -> Result<(), UpstreamError> {
+    fn closed(&mut self, error: UpstreamError) {
         let (UpstreamError::NotAuthorised(reason) | UpstreamError::Refused(reason)) = &error else {
-            return Err(error);
+            return self.ended(error);
         };
         let (decided, unknown) = self.confirms.drain();
         decided
@@ -267,7 +290,6 @@ impl Connection {
             let opened = opened.map_err(|_| UpstreamError::Timeout("opening a channel", limit))?;
             opened.map_err(|error| failure(&error))
         }));
-        Ok(())
     }
 
     fn note(&mut self, event: Option<Event>) -> Option<Result<Incoming, UpstreamError>> {

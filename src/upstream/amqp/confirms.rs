@@ -106,9 +106,14 @@ where
         self.slots.len()
     }
 
-    /// The channel is closed, and so it is certain which had been confirmed before: the others' tokens are the second part.
+    /// The channel is closed, and no confirm completes any more: the messages whose fate is certain, and the others' tokens.
     pub(super) fn drain(&mut self) -> (Vec<Decided>, Vec<u64>) {
         let (mut decided, mut unknown) = (Vec::new(), Vec::new());
+        // Confirms that completed before the end may not have been looked at, behind one that did not.
+        for at in 0..self.slots.len() {
+            self.look(at, &mut Context::from_waker(Waker::noop()));
+        }
+        let all_complete = self.all_complete();
         for Slot {
             token, id, state, ..
         } in std::mem::take(&mut self.slots)
@@ -116,10 +121,12 @@ where
             let fate = match state {
                 State::Waiting(_) | State::Failed(_) => None,
                 State::Nacked => Some(Fate::Nacked),
-                State::Acked | State::Open => Some(match self.returned.remove(&token) {
-                    Some(reason) => Fate::Unroutable(reason),
-                    None => Fate::Confirmed,
-                }),
+                State::Acked | State::Open => match self.returned.remove(&token) {
+                    Some(reason) => Some(Fate::Unroutable(reason)),
+                    // Its own return may have waited for a confirm that did not come.
+                    None if matches!(state, State::Open) && !all_complete => None,
+                    None => Some(Fate::Confirmed),
+                },
             };
             match fate {
                 Some(fate) => decided.push(Decided { token, id, fate }),
@@ -307,6 +314,38 @@ mod tests {
             prop_assert_eq!(decided, expected);
             prop_assert!(confirms.tokens.is_empty() && confirms.returned.is_empty());
         }
+    }
+
+    #[test]
+    fn at_the_end_only_what_is_certain_is_decided() {
+        let mut library = Library {
+            out: Vec::new(),
+            returns: VecDeque::new(),
+        };
+        let mut confirms = Confirms::new();
+        for token in 0..5u64 {
+            let (sender, receiver) = oneshot::channel();
+            library.out.push(Some(sender));
+            confirms.push(token, &format!("s-{token}"), receiver, Instant::now());
+        }
+        // The first is never answered. The second came back, but its return waits behind that of the third.
+        library.complete(4, true);
+        library.complete(3, false);
+        for token in [2, 1] {
+            library.returns.push_back(Returned {
+                id: format!("s-{token}"),
+                reason: "no queue".to_owned(),
+            });
+        }
+        library.complete(1, true);
+        library.out.clear();
+        let (decided, unknown) = confirms.drain();
+        let decided: Vec<_> = decided
+            .into_iter()
+            .map(|one| (one.token, one.fate))
+            .collect();
+        assert_eq!(decided, [(3, Fate::Nacked), (4, Fate::Confirmed)]);
+        assert_eq!(unknown, [0, 1, 2]);
     }
 
     #[test]
