@@ -153,12 +153,16 @@ impl Places {
                 );
             }
         };
-        let table = Table::ALL.into_iter().find(|known| known.as_str() == table);
-        let table = table.ok_or("TABLE is coil, discrete, input or holding")?;
-        let address = number(address)
-            .ok_or("ADDRESS is the number on the wire, 0 to 65535 (0x0 to 0xFFFF)")?;
-        let count = number(count).filter(|count| *count > 0);
-        let count = count.ok_or("COUNT is how many places, from 1 on")?;
+        let known = Table::ALL.into_iter().find(|known| known.as_str() == table);
+        let table = known.ok_or_else(|| {
+            format!("{table:?} is no table: TABLE is coil, discrete, input or holding")
+        })?;
+        let address = number(address).ok_or_else(|| {
+            format!("{address:?} is no address: ADDRESS is the number on the wire, 0 to 65535 (0x0 to 0xFFFF)")
+        })?;
+        let places = number(count).filter(|count| *count > 0);
+        let count =
+            places.ok_or_else(|| format!("{count:?}: COUNT is how many places, 1 to 65535"))?;
         if u32::from(address) + u32::from(count) > 65_536 {
             return Err(format!(
                 "{} from {address} on passes the last place, 65535",

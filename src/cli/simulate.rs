@@ -231,10 +231,15 @@ fn load(name: &str, folders: &[PathBuf]) -> Result<DeviceMap, (String, u8)> {
             .map(|folder| folder.join(format!("{name}.toml")));
         let mut there = files.filter(|file| file.exists());
         there.next().ok_or_else(|| {
-            let folders: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
+            let help = match config::did_you_mean(name, names(folders).iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "write the path of a map, or name another folder with --maps".to_owned(),
+            };
+            let looked = folders.iter().map(|f| f.display().to_string());
+            let looked: Vec<_> = looked.collect();
             failed(format!(
-                "there is no map {name:?} in {}",
-                folders.join(" or ")
+                "there is no map {name:?} in {}\n  help: {help}",
+                looked.join(" or ")
             ))
         })?
     };
@@ -244,6 +249,14 @@ fn load(name: &str, folders: &[PathBuf]) -> Result<DeviceMap, (String, u8)> {
         let text = render::to_text(&report.problems, false);
         (text, super::check::BAD_CONFIGURATION)
     })
+}
+
+/// The maps that can be named.
+fn names(folders: &[PathBuf]) -> Vec<String> {
+    let entries = folders.iter().filter_map(|folder| folder.read_dir().ok());
+    let files = entries.flatten().flatten().map(|entry| entry.file_name());
+    let names = files.filter_map(|file| Some(file.to_str()?.strip_suffix(".toml")?.to_owned()));
+    names.collect()
 }
 
 /// Bytes that begin no frame, and none that a checksum could fit.

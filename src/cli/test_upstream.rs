@@ -59,17 +59,21 @@ pub(super) fn run(arguments: &TestUpstreamArguments) -> ExitCode {
             .iter()
             .map(|one| one.name.as_str())
             .collect();
+        let help = match names.as_slice() {
+            [] => "the configuration has none: add [upstream.NAME]".to_owned(),
+            names => format!("there are: {}", names.join(", ")),
+        };
         let text = format!(
-            "test: no upstream {:?}; there are: {}\n",
+            "error: there is no upstream {:?} in {}\n  help: {help}\n",
             arguments.name,
-            names.join(", ")
+            arguments.config.display()
         );
         return complain(&text, WRONG_USAGE);
     };
     tls::install_provider();
     let runtime = match gateway::runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&format!("test: {error}\n"), FAILED),
+        Err(error) => return complain(&format!("error: {error}\n"), FAILED),
     };
     let passed = runtime.block_on(test(settings, arguments));
     // A name server that is asked for ever must not hold up the end.

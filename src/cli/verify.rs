@@ -23,6 +23,8 @@ use crate::reading::Name;
 use crate::support::units::parse_duration;
 use crate::upstream;
 
+/// Most lines that are named as no gateway's messages.
+const FOREIGN: usize = 5;
 /// What taking leave of a broker may cost.
 const LEAVE: Duration = Duration::from_secs(3);
 
@@ -63,6 +65,8 @@ struct Verdict {
     report: Report,
     /// Patterns that no device fits of which a record came.
     absent: Vec<String>,
+    /// The first lines of a file that are no gateway's messages; at most [`FOREIGN`].
+    foreign: Vec<u64>,
     /// Why the source ended before its time: nothing can be said of what came after.
     broken: Option<String>,
     ordered: bool,
@@ -81,11 +85,11 @@ impl Verdict {
 pub(super) fn run(arguments: &VerifyArguments) -> ExitCode {
     let source = match arguments.source.source() {
         Ok(source) => source,
-        Err(reason) => return complain(&reason, WRONG_USAGE),
+        Err(reason) => return Complaint::new(reason, "").tell(WRONG_USAGE),
     };
     upstream::tls::install_provider();
     let consumed = gateway::runtime()
-        .map_err(|error| error.to_string())
+        .map_err(|error| Complaint::new(error.to_string(), ""))
         .and_then(|runtime| {
             let consumed = runtime.block_on(consume(arguments, source));
             // A thread may still wait for the next line.
@@ -94,7 +98,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> ExitCode {
         });
     let verdict = match consumed {
         Ok(verdict) => verdict,
-        Err(reason) => return complain(&reason, FAILED),
+        Err(complaint) => return complaint.tell(FAILED),
     };
     let text = if arguments.json {
         render::to_json(&verdict)
@@ -110,13 +114,31 @@ pub(super) fn run(arguments: &VerifyArguments) -> ExitCode {
     }
 }
 
-fn complain(reason: &str, code: u8) -> ExitCode {
-    // Without standard error there is nobody to tell but by the exit code.
-    let _ = writeln!(io::stderr(), "verify: {reason}");
-    ExitCode::from(code)
+/// Why nothing can be consumed, and what to do about it.
+struct Complaint {
+    reason: String,
+    help: &'static str,
 }
 
-async fn consume(arguments: &VerifyArguments, source: Source) -> Result<Verdict, String> {
+impl Complaint {
+    /// Without `help` the reason says what to do.
+    fn new(reason: String, help: &'static str) -> Self {
+        Self { reason, help }
+    }
+
+    fn tell(&self, code: u8) -> ExitCode {
+        let Self { reason, help } = self;
+        let help = match *help {
+            "" => String::new(),
+            help => format!("  help: {help}\n"),
+        };
+        // Without standard error there is nobody to tell but by the exit code.
+        let _ = write!(io::stderr(), "error: {reason}\n{help}");
+        ExitCode::from(code)
+    }
+}
+
+async fn consume(arguments: &VerifyArguments, source: Source) -> Result<Verdict, Complaint> {
     let mut ledger = Ledger::new(Terms {
         by: if arguments.devices.is_some() {
             By::Device
@@ -127,13 +149,20 @@ async fn consume(arguments: &VerifyArguments, source: Source) -> Result<Verdict,
         from_start: arguments.from_start,
         late_after: arguments.late,
     });
-    let signals = Signals::new().map_err(|error| error.to_string())?;
+    let signals = Signals::new().map_err(|error| Complaint::new(error.to_string(), ""))?;
+    let mut foreign = Vec::new();
     let (stop, live) = (CancellationToken::new(), source.is_live());
     let (items, arriving) = mpsc::channel(source::AHEAD);
     let mut pump = pin!(source.pump(items, stop.clone()));
     let mut pumping = true;
     let broken = {
-        let mut take = pin!(take(arguments, &mut ledger, arriving, live));
+        let mut book = |payload: &[u8], line: Option<u64>| {
+            let arrived = live.then(|| jiff::Timestamp::now().as_nanosecond());
+            if !ledger.take(payload, arrived) && foreign.len() < FOREIGN {
+                foreign.extend(line);
+            }
+        };
+        let mut take = pin!(take(arguments, &mut book, arriving));
         let mut interrupted = pin!(signals.until_stop(&stop));
         loop {
             tokio::select! {
@@ -154,6 +183,7 @@ async fn consume(arguments: &VerifyArguments, source: Source) -> Result<Verdict,
     let report = ledger.report();
     Ok(Verdict {
         absent: absent(arguments, &report),
+        foreign,
         report,
         broken,
         ordered: arguments.ordered,
@@ -163,9 +193,8 @@ async fn consume(arguments: &VerifyArguments, source: Source) -> Result<Verdict,
 /// Books what arrives until the source, the time or the patience is at its end; why the source broke off, if it did.
 async fn take(
     arguments: &VerifyArguments,
-    ledger: &mut Ledger,
+    book: &mut impl FnMut(&[u8], Option<u64>),
     mut arriving: mpsc::Receiver<Item>,
-    live: bool,
 ) -> Option<String> {
     let far = Duration::from_secs(100 * 365 * 86_400);
     let start = Instant::now();
@@ -180,9 +209,8 @@ async fn take(
                 None => return None,
                 Some(Item::Broken(reason)) => return Some(reason),
                 Some(Item::Subscribed) => idle.as_mut().reset(Instant::now() + patience),
-                Some(Item::Message(payload)) => {
-                    let now = live.then(|| jiff::Timestamp::now().as_nanosecond());
-                    ledger.take(&payload, now);
+                Some(Item::Message(payload, line)) => {
+                    book(&payload, line);
                     idle.as_mut().reset(Instant::now() + patience);
                 }
             },

@@ -64,13 +64,18 @@ impl Ledger {
         }
     }
 
-    /// Takes the payload of a message, in the order of arrival; `arrived` in nanoseconds since 1970, where known.
-    pub fn take(&mut self, payload: &[u8], arrived: Option<i128>) {
+    /// Takes the payload of a message, in the order of arrival; `arrived` in nanoseconds since 1970, where known. Whether a
+    /// gateway sent it.
+    pub fn take(&mut self, payload: &[u8], arrived: Option<i128>) -> bool {
         match read(payload) {
             Read::Message(message) => self.record(*message, arrived),
             Read::Unnumbered => self.unnumbered += 1,
-            Read::Foreign => self.foreign += 1,
+            Read::Foreign => {
+                self.foreign += 1;
+                return false;
+            }
         }
+        true
     }
 
     /// How many different records came.

@@ -42,6 +42,14 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// The same; where the broker could not be reached, with its place.
+    pub(super) fn reaching(self, host: &str, port: u16) -> Self {
+        match self {
+            Self::Connection(reason) => Self::Connection(format!("{host}:{port}: {reason}")),
+            other => other,
+        }
+    }
+
     /// What to do about it.
     pub fn verdict(&self) -> Verdict {
         match self {

@@ -110,6 +110,7 @@ impl Connection {
         will: Option<Message>,
     ) -> Result<Self, UpstreamError> {
         let access = Access::new(settings, endpoint, will)?;
+        let (host, port) = (access.host.clone(), access.port);
         // One more than the window: the leave goes the same way.
         let capacity = usize::from(settings.inflight) + 1;
         let shared = Arc::new(Mutex::new(Shared {
@@ -132,7 +133,8 @@ impl Connection {
         let connected = until(&mut driver, &shared, |shared| shared.granted.take());
         let granted = timeout(OPEN_TIMEOUT, connected)
             .await
-            .map_err(|_| UpstreamError::Timeout("connecting", OPEN_TIMEOUT))??;
+            .map_err(|_| UpstreamError::Timeout("connecting", OPEN_TIMEOUT))?
+            .map_err(|error| error.reaching(&host, port))?;
         lock(&shared).flight = Flight::new(granted.packet_ids);
         Ok(Self {
             client,

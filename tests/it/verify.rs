@@ -73,6 +73,70 @@ fn wrong_usage_and_a_source_that_is_not_there_have_their_own_codes() {
 }
 
 #[test]
+fn what_is_wrong_is_told_with_its_place_and_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for (source, reason, help) in [
+        (
+            "/nowhere/messages.ndjson",
+            "error: /nowhere/messages.ndjson cannot be read: there is no such file\n",
+            "one message a line",
+        ),
+        (
+            folder,
+            "cannot be read: it is a folder\n",
+            "one message a line",
+        ),
+        (
+            "mqtt://127.0.0.1:1",
+            "error: mqtt://127.0.0.1:1: Connection refused",
+            "is the broker up",
+        ),
+        (
+            "amqps://127.0.0.1:1/plant",
+            "error: amqps://127.0.0.1:1/plant: 127.0.0.1:1: Connection refused",
+            "is the broker up",
+        ),
+        (
+            "mqtt://broker.invalid",
+            "error: mqtt://broker.invalid: failed to lookup",
+            "name and port",
+        ),
+    ] {
+        let arguments = match source.starts_with("amqp") {
+            true => vec![source, "--exchange", "e"],
+            false => vec![source],
+        };
+        let output = verify(&arguments, &[]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(reason), "{told}");
+        let (_, mend) = told
+            .split_once("  help: ")
+            .unwrap_or_else(|| panic!("{told}"));
+        assert!(mend.contains(help), "{told}");
+    }
+}
+
+#[test]
+fn lines_that_are_no_messages_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messages.ndjson");
+    let mut lines: Vec<String> = (1..=9)
+        .map(|seq| record(seq, "a", seq).to_string())
+        .collect();
+    lines.insert(3, "{\"v\":1,\"gateway\":\"hall-2\",\"stre".to_owned());
+    lines.insert(7, "nothing of ours".to_owned());
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let output = verify(&[path], &[]);
+    let sentence = "messages that are no gateway's, or damaged: 2 (lines 4, 8)\n";
+    assert!(text(&output).contains(sentence), "{output:?}");
+    let output = verify(&[path, "--json"], &[]);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["foreign_lines"], json!([4, 8]));
+}
+
+#[test]
 fn nothing_is_no_proof() {
     let output = verify(&["--until-idle", "100ms"], &[]);
     assert_eq!(output.status.code(), Some(1));

@@ -32,6 +32,7 @@ pub(super) fn to_json(verdict: &Verdict) -> String {
         "broken": verdict.broken,
         "unnumbered_messages": report.unnumbered_messages,
         "foreign_messages": report.foreign_messages,
+        "foreign_lines": verdict.foreign,
         "problems": sentences(verdict),
     });
     format!("{object}\n")
@@ -133,8 +134,9 @@ fn sentences(verdict: &Verdict) -> Vec<String> {
     );
     if report.foreign_messages > 0 {
         all.push(format!(
-            "messages that are no gateway's, or damaged: {}",
-            report.foreign_messages
+            "messages that are no gateway's, or damaged: {}{}",
+            report.foreign_messages,
+            lines(&verdict.foreign, report.foreign_messages)
         ));
     }
     if report.devices_complete {
@@ -198,6 +200,20 @@ fn of_stream(stream: &StreamReport, by: By) -> Vec<String> {
         }));
     }
     all
+}
+
+/// Where the first of them stand, if they stand in a file.
+fn lines(foreign: &[u64], count: u64) -> String {
+    if foreign.is_empty() {
+        return String::new();
+    }
+    let numbers: Vec<String> = foreign.iter().map(u64::to_string).collect();
+    let (word, more) = match count {
+        1 => ("line", ""),
+        _ if count > foreign.len() as u64 => ("lines", ", …"),
+        _ => ("lines", ""),
+    };
+    format!(" ({word} {}{more})", numbers.join(", "))
 }
 
 fn ranges(missing: &Missing) -> String {
@@ -264,6 +280,7 @@ mod tests {
         Verdict {
             report: ledger.report(),
             absent: Vec::new(),
+            foreign: Vec::new(),
             broken: None,
             ordered: false,
         }

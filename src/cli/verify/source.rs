@@ -1,8 +1,8 @@
 //! Where `verify` gets its messages: a broker, a file, standard input.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Complaint;
 use crate::config::BrokerUrl;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::settings::{Endpoint, Login, Secret, TlsSettings};
@@ -90,8 +91,8 @@ pub(super) struct Broker {
 pub(super) enum Item {
     /// The broker has taken the subscription.
     Subscribed,
-    /// A message's payload.
-    Message(Bytes),
+    /// A message's payload, and the line of the file that it stands in.
+    Message(Bytes, Option<u64>),
     /// It broke off, for this reason.
     Broken(String),
 }
@@ -168,22 +169,19 @@ impl Source {
         self,
         items: mpsc::Sender<Item>,
         stop: CancellationToken,
-    ) -> Result<(), String> {
+    ) -> Result<(), Complaint> {
         match self {
             Self::Lines(path) => {
-                let input: Box<dyn Read + Send> = if path.as_os_str() == "-" {
-                    Box::new(io::stdin())
-                } else {
-                    let opened = File::open(&path);
-                    Box::new(opened.map_err(|error| format!("{}: {error}", path.display()))?)
-                };
+                let input = open(&path)?;
                 let read = tokio::task::spawn_blocking(move || read_lines(input, &items));
                 let _ended = stop.run_until_cancelled(read).await;
                 Ok(())
             }
             Self::Broker(broker) => {
                 let opened = Subscription::open(&broker.reach, &broker.wanted).await;
-                let subscription = opened.map_err(|error| format!("{}: {error}", broker.title))?;
+                let subscription = opened.map_err(|error| {
+                    Complaint::new(format!("{}: {error}", broker.title), help(&error))
+                })?;
                 say(&format!("{}: subscribed", broker.title));
                 Feed { broker, items }.run(subscription, &stop).await;
                 Ok(())
@@ -192,15 +190,61 @@ impl Source {
     }
 }
 
+/// A file, or standard input.
+fn open(path: &Path) -> Result<Box<dyn Read + Send>, Complaint> {
+    if path.as_os_str() == "-" {
+        let input = io::stdin();
+        if input.is_terminal() {
+            say("reads messages from standard input, one a line; Ctrl-D ends them");
+        }
+        return Ok(Box::new(input));
+    }
+    let unreadable = |error: io::Error| {
+        let reason = match error.kind() {
+            ErrorKind::NotFound => "there is no such file".to_owned(),
+            ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            ErrorKind::IsADirectory => "it is a folder".to_owned(),
+            _ => error.to_string(),
+        };
+        let help =
+            "name a file with one message a line, or a broker as mqtt://HOST or amqp://HOST/VHOST";
+        Complaint::new(format!("{} cannot be read: {reason}", path.display()), help)
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unreadable(ErrorKind::IsADirectory.into()));
+    }
+    Ok(Box::new(file))
+}
+
+/// What to do about a broker that does not let us listen; empty, where the reason says it.
+fn help(error: &UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::Connection(_) => "is the broker up, and are its name and port these?",
+        UpstreamError::Silent(_) | UpstreamError::Timeout(..) => {
+            "is there a firewall on the way, or another protocol on this port?"
+        }
+        UpstreamError::Tls(_) => {
+            "the broker's certificate must be valid, for this name, and of an authority in --ca FILE (without it: the \
+             system's); some brokers want one of ours, too (--cert, --key)"
+        }
+        UpstreamError::NotAuthorised(_) => {
+            "--username with --password-file or --password-env, or what this user may read at the broker"
+        }
+        UpstreamError::Rejected(_) => "is the virtual host, the path of the URL, the right one?",
+        UpstreamError::Secret(_) | UpstreamError::Refused(_) | UpstreamError::Closed(_) => "",
+    }
+}
+
 fn read_lines(input: impl Read, items: &mpsc::Sender<Item>) {
     let mut input = BufReader::new(input);
-    loop {
+    for number in 1_u64.. {
         let mut line = Vec::new();
         let item = match (&mut input).take(LONGEST_LINE).read_until(b'\n', &mut line) {
             Ok(0) => return,
             Ok(_) if line.trim_ascii().is_empty() => continue,
-            Ok(_) => Item::Message(line.into()),
-            Err(error) => Item::Broken(error.to_string()),
+            Ok(_) => Item::Message(line.into(), Some(number)),
+            Err(error) => Item::Broken(format!("line {number}: {error}")),
         };
         let ends = matches!(item, Item::Broken(_));
         if items.blocking_send(item).is_err() || ends {
@@ -222,7 +266,9 @@ impl Feed {
         }
         while let Some(next) = stop.run_until_cancelled(subscription.next()).await {
             let passed = match next {
-                Ok(Arrival::Message(payload)) => self.items.send(Item::Message(payload)).await,
+                Ok(Arrival::Message(payload)) => {
+                    self.items.send(Item::Message(payload, None)).await
+                }
                 Ok(Arrival::Interrupted) => {
                     let lost = "the broker has forgotten the subscription: what it was sent meanwhile did not come";
                     say(&format!("{}: {lost}", self.broker.title));

@@ -126,6 +126,7 @@ pub(super) fn broken(error: ConnectionError) -> UpstreamError {
     match error {
         ConnectionError::ConnectionRefused(code) => reason::refused_v3(code),
         ConnectionError::Tls(error) => UpstreamError::Tls(error.to_string()),
+        ConnectionError::Io(error) => UpstreamError::Connection(error.to_string()),
         ConnectionError::NetworkTimeout => UpstreamError::Timeout("connecting", OPEN_TIMEOUT),
         ConnectionError::FlushTimeout => UpstreamError::Timeout("sending", OPEN_TIMEOUT),
         ConnectionError::NotConnAck(packet) => {

@@ -232,6 +232,7 @@ fn broken(error: ConnectionError) -> UpstreamError {
         ConnectionError::ConnectionRefused(code) => reason::refused_v5(code),
         ConnectionError::MqttState(error) => reason::broken_v5(error),
         ConnectionError::Tls(error) => UpstreamError::Tls(error.to_string()),
+        ConnectionError::Io(error) => UpstreamError::Connection(error.to_string()),
         ConnectionError::Timeout(_) => UpstreamError::Timeout("connecting", OPEN_TIMEOUT),
         ConnectionError::NotConnAck(packet) => {
             UpstreamError::Closed(format!("{packet:?} in place of CONNACK"))

@@ -131,6 +131,14 @@ fn wrong_usage_and_a_bad_configuration_are_told_apart() {
         code(&["read", "-c", "/nowhere/forebay.toml", "press"]),
         Some(78)
     );
+    for (words, told) in [
+        (["register", "0"], "\"register\" is no table: TABLE is coil"),
+        (["holding", "70000"], "\"70000\" is no address: ADDRESS is"),
+    ] {
+        let output = forebay(&[&["read", "--tcp", "127.0.0.1:1"], &words[..]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(told), "{said}");
+    }
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), 1);
     let output = forebay(&["read", "-c", &config, "pres"]);

@@ -165,6 +165,14 @@ fn wrong_orders_are_refused() {
         Some(2)
     );
     assert_eq!(code(&["eastron-sdm120", "--tcp", "127.0.0.1:0"]), Some(0));
+    for (map, help) in [
+        ("eastron-sdm12", "help: did you mean \"eastron-sdm120\"?"),
+        ("no-such-map", "help: write the path of a map"),
+    ] {
+        let output = forebay(&["simulate", "--maps", &maps, map]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(help), "{said}");
+    }
 }
 
 #[test]
