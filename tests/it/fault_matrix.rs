@@ -1,20 +1,23 @@
-//! Every fault x every upstream x both orders, a forwarder between a store that goes on growing and a real broker: nothing
-//! lost, each lane in order, and it recovers. What came is proved by the product's own books. A case is a line of data; one
-//! runner runs them all. With `FOREBAY_LONG` all of them run, else each fault once for each upstream, the orders in turns.
+//! Every fault x every upstream x both orders, from a device that is polled all the time through a real store to a real
+//! broker: nothing lost, each lane in order, polling undisturbed, and it recovers. What came is proved by the product's own
+//! books. A case is a line of data; one runner runs them all. With `FOREBAY_LONG` all of them run, else each fault once for each upstream, the orders in turns.
 
 mod amqp;
 mod mqtt;
+mod name;
+mod plant;
 mod scripted;
+mod tls;
 
 use std::time::Duration;
 
-use forebay::forward::Link;
 use forebay::forward::settings::{ForwarderSettings, Order};
+use forebay::forward::{ForwarderStatus, Link};
 use forebay::proof::{Ledger, Report, Terms};
-use forebay::reading::Catalogue;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::forward::memory::{BOUND, Forwarder, Memory, description};
+use self::plant::Plant;
+use crate::forward::memory::{BOUND, Forwarder};
 use crate::harness::proxy::Proxy;
 
 /// Messages that may be out.
@@ -23,7 +26,7 @@ const WINDOW: u16 = 10;
 const ACK_TIMEOUT: Duration = Duration::from_secs(4);
 /// From the end of a fault to the next confirmation: the longest back-off (0.2 s), or the rest of an attempt that the fault
 /// had caught, and what a loaded machine needs.
-const RECOVERY: Duration = Duration::from_secs(30);
+const RECOVERY: Duration = Duration::from_secs(15);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ enum Fault {
     Frozen,
     /// The queue is gone: what is sent comes back.
     QueueDeleted,
+    /// A queue is full: what is sent is taken by others, and nacked.
+    QueueFull,
     /// The exchange is gone: the channel is closed.
     ExchangeDeleted,
     /// The user may not publish any more.
@@ -70,12 +75,26 @@ impl Fault {
         Self::CutInWindows,
     ];
 
-    /// Whether the forwarder must notice that the link is no good before the fault ends.
-    fn is_noticed(self) -> bool {
-        !matches!(
-            self,
-            Self::Cut | Self::Throttled | Self::CutInWindows | Self::QueueDeleted
-        )
+    /// Of certificates, whatever the broker.
+    const TLS: [Self; 2] = [Self::WrongAuthority, Self::Expired];
+
+    fn is_of_tls(self) -> bool {
+        Self::TLS.contains(&self)
+    }
+
+    /// What the forwarder must notice before the fault ends.
+    fn is_noticed(self, status: &ForwarderStatus) -> bool {
+        match self {
+            Self::Cut | Self::CutInWindows => true,
+            Self::Throttled => status.confirmed >= 40,
+            Self::QueueDeleted | Self::QueueFull => status.last_error.is_some(),
+            Self::Forbidden => status.link == Link::Stopped,
+            Self::WrongAuthority | Self::Expired => {
+                let error = status.last_error.as_deref();
+                error.is_some_and(|error| error.contains("certificate"))
+            }
+            _ => status.link != Link::Up,
+        }
     }
 
     /// First arrivals that may be out of order: what the broker took behind a message that it did not take (invariant 4).
@@ -126,43 +145,41 @@ async fn run<P: Peer>(fault: Fault, order: Order) {
     let mut peer = P::start(fault).await;
     let mut settings = peer.settings();
     settings.delivery.order = order;
-    let store = Memory::new();
-    store.add_scans(30);
-    let catalogue = Catalogue::new([description("meter-3", 1)]);
-    let mut forwarder = Forwarder::start_with(settings, &store, catalogue);
-    store.drained().await;
+    let mut plant = Plant::start().await;
+    plant.add_scans(30).await;
+    let mut forwarder = plant.forwarder(settings);
+    plant.drained(&mut forwarder).await;
     // What the broker has acknowledged and not handed on yet may go with it.
     arrived(&peer, 30).await;
 
-    begin(fault, &mut peer, &store).await;
-    store.add_scans(30);
-    if fault.is_noticed() {
-        forwarder.wait_for(|status| status.link != Link::Up).await;
-    } else if fault == Fault::Throttled {
-        forwarder.wait_for(|status| status.confirmed >= 40).await;
-    }
+    let polls = plant.polls();
+    begin(fault, &mut peer, &plant, &mut forwarder).await;
+    plant.add_scans(30).await;
+    forwarder.wait_for(|status| fault.is_noticed(status)).await;
     end(fault, &mut peer).await;
     let (mended, confirmed) = (Instant::now(), forwarder.status.borrow().confirmed);
-    store.add_scans(30);
+    plant.add_scans(30).await;
     forwarder
         .wait_for(|status| status.confirmed > confirmed)
         .await;
     let recovered = mended.elapsed();
     assert!(recovered < RECOVERY, "{recovered:?} until it went on");
-    store.drained().await;
+    plant.assert_polled_since(&polls);
+    plant.stop().await;
+    plant.drained(&mut forwarder).await;
 
-    let last = store.last();
-    let report = arrived(&peer, last).await;
+    let report = arrived(&peer, plant.last()).await;
     assert!(report.is_complete(), "{report:#?}");
     assert!(
         report.reordered() <= fault.behind_a_refusal(),
         "{report:#?}"
     );
-    assert!(store.refused().is_empty(), "{:?}", store.refused());
+    assert_eq!(plant.dead_letters(), 0);
     forwarder.stop().await;
     println!(
-        "    {:?}, went on after {recovered:?}, {} again",
+        "    {:?}, went on after {recovered:?}, {} records, {} again",
         start.elapsed(),
+        report.records(),
         report.duplicates()
     );
 }
@@ -194,7 +211,7 @@ fn proved(payloads: &[Vec<u8>]) -> Report {
     ledger.report()
 }
 
-async fn begin(fault: Fault, peer: &mut impl Peer, store: &Memory) {
+async fn begin(fault: Fault, peer: &mut impl Peer, plant: &Plant, forwarder: &mut Forwarder) {
     match fault {
         Fault::Cut => peer.proxy().cut(),
         Fault::Refused => {
@@ -207,8 +224,8 @@ async fn begin(fault: Fault, peer: &mut impl Peer, store: &Memory) {
             for _ in 0..5 {
                 // Less than these thirty take, so that it happens among them.
                 peer.proxy().cut_after(3_000);
-                store.add_scans(30);
-                store.drained().await;
+                plant.add_scans(30).await;
+                plant.drained(forwarder).await;
             }
         }
         _ => peer.harm(fault).await,

@@ -10,6 +10,6 @@ mod libmodbus;
 mod maps;
 mod peers;
 mod reports;
-mod rig;
+pub(crate) mod rig;
 mod shares;
 mod unplug;

@@ -2,6 +2,7 @@
 
 mod live;
 pub(crate) mod memory;
+pub(crate) mod opened;
 mod points;
 mod refusals;
 mod rules;

@@ -2,4 +2,5 @@
 
 pub(crate) mod amqp;
 mod amqp_faults;
+mod amqp_identity;
 mod amqp_topology;

@@ -1,22 +1,28 @@
 //! What every kind of upstream must do. A new kind implements [`Peer`] and joins the list at the end.
 
 mod amqp;
+mod forwarding;
 pub(crate) mod mqtt;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forebay::reading::StreamId;
 use forebay::upstream::Connection;
 use forebay::upstream::error::{UpstreamError, Verdict};
-use forebay::upstream::message::{Address, Answer, Incoming, Message, Properties};
+use forebay::upstream::message::{Address, Answer, Assurance, Incoming, Message, Properties};
 use forebay::upstream::settings::UpstreamSettings;
 use futures_util::FutureExt;
+use tempfile::NamedTempFile;
 use tokio::time::{Instant, timeout};
 
 /// Bound of each single wait on a loaded machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
+
+/// What a guarded broker wants.
+pub(crate) const PASSWORD: &str = "guest";
 
 /// A real broker and a consumer of all that it takes.
 pub(crate) trait Peer: Sized {
@@ -24,8 +30,10 @@ pub(crate) trait Peer: Sized {
     async fn start() -> Self;
     /// To connect to it, with a window of `inflight`.
     fn settings(&self, inflight: u16) -> UpstreamSettings;
-    /// To connect to it with a password that it does not know.
-    async fn wrong_password() -> (Self, UpstreamSettings);
+    /// One that wants a password, [`PASSWORD`], and settings that read it from this file.
+    async fn guarded(file: &Path) -> (Self, UpstreamSettings);
+    /// One that takes messages of up to 2,000 bytes.
+    async fn small() -> Self;
     /// Where messages reach the consumer.
     fn address(&self) -> Address;
     /// The bodies that arrived, in order, once there are so many.
@@ -78,6 +86,7 @@ async fn every_message_is_answered_under_its_token_and_arrives_in_order<P: Peer>
     let address = peer.address();
     for inflight in [1_u16, 7] {
         let mut connection = open(&peer.settings(inflight)).await;
+        assert_eq!(connection.assurance(), Assurance::Broker);
         let (mut out, mut sent) = (0, 0);
         let mut answers = BTreeMap::new();
         while answers.len() < 50 {
@@ -172,14 +181,18 @@ async fn a_frozen_broker_answers_nothing_and_is_left_in_time<P: Peer>() {
 }
 
 async fn a_wrong_password_is_told_apart_from_a_broken_link<P: Peer>() {
-    let (_peer, settings) = P::wrong_password().await;
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), PASSWORD).unwrap();
+    let (_peer, settings) = P::guarded(file.path()).await;
+    open(&settings).await.close().await;
+    std::fs::write(file.path(), "wrong").unwrap();
     let refused = timeout(BOUND, Connection::open(&settings, 0, None)).await;
     let error = refused.unwrap().err().expect("it takes a wrong password");
     assert!(matches!(error, UpstreamError::NotAuthorised(_)), "{error}");
     assert_eq!(error.verdict(), Verdict::Stop);
 }
 
-/// The tests above, for one kind.
+/// The tests above, and those of a forwarder, for one kind.
 macro_rules! contract {
     ($kind:ident, $peer:ty, $needs:literal) => {
         mod $kind {
@@ -190,6 +203,13 @@ macro_rules! contract {
                 a_frozen_broker_answers_nothing_and_is_left_in_time,
                 a_wrong_password_is_told_apart_from_a_broken_link,
             );
+            contract!(@ forwarding $peer, $needs,
+                stopped_in_order_and_started_again_it_repeats_nothing,
+                a_description_goes_before_the_scans_that_need_it,
+                what_is_too_large_is_a_dead_letter_and_the_rest_goes_on,
+                where_nothing_is_allowed_it_stops_with_an_alarm_and_goes_on_when_it_is,
+                a_broker_that_is_away_is_tried_again_after_pauses,
+            );
         }
     };
     (@ $peer:ty, $needs:literal, $($test:ident,)*) => {
@@ -198,6 +218,15 @@ macro_rules! contract {
             #[ignore = $needs]
             async fn $test() {
                 super::$test::<$peer>().await;
+            }
+        )*
+    };
+    (@ forwarding $peer:ty, $needs:literal, $($test:ident,)*) => {
+        $(
+            #[tokio::test]
+            #[ignore = $needs]
+            async fn $test() {
+                super::forwarding::$test::<$peer>().await;
             }
         )*
     };

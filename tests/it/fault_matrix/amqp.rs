@@ -3,7 +3,9 @@
 use forebay::forward::route::Template;
 use forebay::forward::settings::ForwarderSettings;
 use forebay::upstream::settings::{AmqpSettings, UpstreamSettings};
+use lapin::types::AMQPValue;
 
+use super::tls::Tls;
 use super::{ACK_TIMEOUT, Fault, Peer, WINDOW, all_cases, run_all};
 use crate::forward::memory;
 use crate::harness::proxy::Proxy;
@@ -15,6 +17,7 @@ struct Broker {
     rabbitmq: RabbitMq,
     proxy: Proxy,
     consumers: Vec<Consumer>,
+    tls: Option<Tls>,
 }
 
 impl Broker {
@@ -28,6 +31,10 @@ impl Broker {
         client.bind("all", "telemetry", "#").await;
         self.consumers.push(client.consume("all").await);
     }
+
+    fn tls(&self) -> &Tls {
+        self.tls.as_ref().unwrap()
+    }
 }
 
 impl Peer for Broker {
@@ -39,10 +46,16 @@ impl Peer for Broker {
         } else {
             RabbitMq::shared()
         };
+        let tls = fault.is_of_tls().then(Tls::new);
+        let port = match &tls {
+            Some(tls) => rabbitmq.listen_tls(&tls.certs, &tls.served),
+            None => rabbitmq.port(),
+        };
         let mut broker = Self {
-            proxy: Proxy::to(rabbitmq.port()).await,
+            proxy: Proxy::to(port).await,
             rabbitmq,
             consumers: Vec::new(),
+            tls,
         };
         broker.topology().await;
         broker
@@ -53,12 +66,15 @@ impl Peer for Broker {
     }
 
     fn settings(&self) -> ForwarderSettings {
-        let upstream = UpstreamSettings::Amqp(AmqpSettings {
+        let mut settings = AmqpSettings {
             inflight: WINDOW,
             ack_timeout: ACK_TIMEOUT,
             ..amqp::settings(self.proxy.port(), self.rabbitmq.vhost())
-        });
-        let mut settings = memory::settings(upstream);
+        };
+        for endpoint in &mut settings.endpoints {
+            endpoint.tls = self.tls.as_ref().map(Tls::settings);
+        }
+        let mut settings = memory::settings(UpstreamSettings::Amqp(settings));
         settings.routes.exchange = Template::parse("telemetry").unwrap();
         settings
     }
@@ -71,6 +87,23 @@ impl Peer for Broker {
     async fn harm(&mut self, fault: Fault) {
         let client = self.rabbitmq.client().await;
         match fault {
+            Fault::QueueFull => {
+                let arguments = [
+                    ("x-max-length", AMQPValue::LongInt(1)),
+                    ("x-overflow", AMQPValue::LongString("reject-publish".into())),
+                ];
+                client.queue_with("full", &arguments).await;
+                client.bind("full", "telemetry", "#").await;
+            }
+            Fault::WrongAuthority => {
+                self.tls().trust_another();
+                self.proxy.cut();
+            }
+            Fault::Expired => {
+                self.tls().serve_expired();
+                self.rabbitmq.forget_certificates();
+                self.proxy.cut();
+            }
             Fault::QueueDeleted => client.delete_queue("all").await,
             Fault::ExchangeDeleted => client.delete_exchange("telemetry").await,
             Fault::Forbidden => {
@@ -89,6 +122,12 @@ impl Peer for Broker {
 
     async fn mend(&mut self, fault: Fault) {
         match fault {
+            Fault::QueueFull => self.rabbitmq.client().await.delete_queue("full").await,
+            Fault::WrongAuthority => self.tls().trust_the_right_one(),
+            Fault::Expired => {
+                self.tls().serve_valid();
+                self.rabbitmq.forget_certificates();
+            }
             Fault::QueueDeleted => self.topology().await,
             Fault::ExchangeDeleted => {
                 let client = self.rabbitmq.client().await;
@@ -114,8 +153,9 @@ impl Peer for Broker {
     }
 }
 
-const OPERATOR: [Fault; 3] = [
+const OPERATOR: [Fault; 4] = [
     Fault::QueueDeleted,
+    Fault::QueueFull,
     Fault::ExchangeDeleted,
     Fault::Forbidden,
 ];
@@ -132,6 +172,7 @@ const BROKER: [Fault; 5] = [
 async fn over_amqp_no_fault_loses_or_misplaces_a_record() {
     run_all::<Broker>(&Fault::LINK, 0).await;
     run_all::<Broker>(&OPERATOR, 1).await;
+    run_all::<Broker>(&Fault::TLS, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,13 +1,12 @@
 //! mosquitto, in both versions of the protocol.
 
-use std::path::PathBuf;
-
 use forebay::forward::settings::ForwarderSettings;
-use forebay::upstream::settings::{MqttSettings, MqttVersion, TlsSettings, UpstreamSettings};
+use forebay::upstream::settings::{MqttSettings, MqttVersion, UpstreamSettings};
+use tempfile::NamedTempFile;
 
+use super::tls::Tls;
 use super::{ACK_TIMEOUT, Fault, Peer, WINDOW, run_all};
 use crate::forward::memory;
-use crate::harness::certs::{Certs, Identity};
 use crate::harness::mosquitto::{Mosquitto, MosquittoSettings, MosquittoTls};
 use crate::harness::proxy::Proxy;
 use crate::harness::subscriber::Subscriber;
@@ -21,53 +20,38 @@ struct Broker<const VERSION: u8> {
     /// What came to the subscriber of a session that the broker has forgotten.
     before: Vec<Vec<u8>>,
     tls: Option<Tls>,
+    /// What may be written to it.
+    rules: NamedTempFile,
 }
 
-/// The certificates of a broker with TLS.
-struct Tls {
-    certs: Certs,
-    /// The files that the broker and the gateway read.
-    served: Identity,
-    trusted: PathBuf,
-    others: Certs,
-}
-
-impl Tls {
-    fn new() -> Self {
-        let (certs, others) = (Certs::new(), Certs::new());
-        let served = certs.client("served");
-        let trusted = certs.ca().with_file_name("trusted.pem");
-        let tls = Self {
-            certs,
-            served,
-            trusted,
-            others,
-        };
-        tls.trust(&tls.certs);
-        tls.serve(&tls.certs.server());
-        tls
+impl<const VERSION: u8> Broker<VERSION> {
+    /// Whether anything may be written.
+    fn permit(&mut self, permitted: bool) {
+        let access = if permitted { "write" } else { "read" };
+        std::fs::write(self.rules.path(), format!("topic {access} #\n")).unwrap();
+        self.mosquitto.reload();
     }
 
-    fn trust(&self, certs: &Certs) {
-        std::fs::copy(certs.ca(), &self.trusted).unwrap();
-    }
-
-    fn serve(&self, identity: &Identity) {
-        std::fs::copy(&identity.cert, &self.served.cert).unwrap();
-        std::fs::copy(&identity.key, &self.served.key).unwrap();
+    fn tls(&self) -> &Tls {
+        self.tls.as_ref().unwrap()
     }
 }
 
 impl<const VERSION: u8> Peer for Broker<VERSION> {
     async fn start(fault: Fault) -> Self {
-        let tls = matches!(fault, Fault::WrongAuthority | Fault::Expired).then(Tls::new);
+        let tls = fault.is_of_tls().then(Tls::new);
+        let rules = NamedTempFile::new().unwrap();
+        std::fs::write(rules.path(), "topic write #\n").unwrap();
         let mosquitto = Mosquitto::start_with(&MosquittoSettings {
             tls: tls.as_ref().map(|tls| MosquittoTls {
                 ca: tls.certs.ca(),
                 cert: tls.served.cert.clone(),
                 key: tls.served.key.clone(),
-                client_certificate: false,
+                client_certificate: true,
             }),
+            // Without a limit of its queues, mosquitto 2.0.11 closes the connection over what is not allowed.
+            general: vec!["max_queued_messages 1000000".to_owned()],
+            listener: vec![format!("acl_file {}", rules.path().display())],
             ..MosquittoSettings::default()
         });
         Self {
@@ -76,6 +60,7 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
             before: Vec::new(),
             mosquitto,
             tls,
+            rules,
         }
     }
 
@@ -95,10 +80,7 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
             ..mqtt::settings(self.proxy.port(), version)
         };
         for endpoint in &mut settings.endpoints {
-            endpoint.tls = self.tls.as_ref().map(|tls| TlsSettings {
-                ca: Some(tls.trusted.clone()),
-                identity: None,
-            });
+            endpoint.tls = self.tls.as_ref().map(Tls::settings);
         }
         memory::settings(UpstreamSettings::Mqtt(settings))
     }
@@ -114,14 +96,13 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
             Fault::Stopped => self.mosquitto.stop(),
             Fault::Killed => self.mosquitto.kill(),
             Fault::Frozen => self.mosquitto.freeze(),
+            Fault::Forbidden => self.permit(false),
             Fault::WrongAuthority => {
-                let tls = self.tls.as_ref().unwrap();
-                tls.trust(&tls.others);
+                self.tls().trust_another();
                 self.proxy.cut();
             }
             Fault::Expired => {
-                let tls = self.tls.as_ref().unwrap();
-                tls.serve(&tls.certs.expired_server());
+                self.tls().serve_expired();
                 self.mosquitto.stop();
                 self.mosquitto.restart();
             }
@@ -141,13 +122,10 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
                 self.proxy.refuse(false);
             }
             Fault::Frozen => self.mosquitto.thaw(),
-            Fault::WrongAuthority => {
-                let tls = self.tls.as_ref().unwrap();
-                tls.trust(&tls.certs);
-            }
+            Fault::Forbidden => self.permit(true),
+            Fault::WrongAuthority => self.tls().trust_the_right_one(),
             Fault::Expired => {
-                let tls = self.tls.as_ref().unwrap();
-                tls.serve(&tls.certs.server());
+                self.tls().serve_valid();
                 self.mosquitto.stop();
                 self.mosquitto.restart();
             }
@@ -163,6 +141,7 @@ const BROKER: [Fault; 3] = [Fault::Stopped, Fault::Killed, Fault::Frozen];
 async fn over_mqtt_3_no_fault_loses_or_misplaces_a_record() {
     run_all::<Broker<3>>(&Fault::LINK, 0).await;
     run_all::<Broker<3>>(&BROKER, 1).await;
+    run_all::<Broker<3>>(&Fault::TLS, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,5 +149,7 @@ async fn over_mqtt_3_no_fault_loses_or_misplaces_a_record() {
 async fn over_mqtt_5_no_fault_loses_or_misplaces_a_record() {
     run_all::<Broker<5>>(&Fault::LINK, 1).await;
     run_all::<Broker<5>>(&BROKER, 0).await;
-    run_all::<Broker<5>>(&[Fault::WrongAuthority, Fault::Expired], 0).await;
+    run_all::<Broker<5>>(&Fault::TLS, 0).await;
+    // MQTT 3.1.1 cannot say that something is not allowed.
+    run_all::<Broker<5>>(&[Fault::Forbidden], 0).await;
 }

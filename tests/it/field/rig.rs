@@ -148,7 +148,7 @@ pub(super) fn word_at(unit: u8, address: u16) -> u16 {
 }
 
 /// A device with `registers` holding registers from 0, and the same as input registers.
-pub(super) fn device(unit: u8, registers: u16) -> SimulatedDevice {
+pub(crate) fn device(unit: u8, registers: u16) -> SimulatedDevice {
     let device = SimulatedDevice::new(unit);
     let words: Vec<u16> = (0..registers)
         .map(|address| word_at(unit, address))
@@ -181,7 +181,7 @@ pub(super) fn point(address: u16) -> Point {
 }
 
 /// A map of one-register points, each in a request of its own.
-pub(super) fn alone(addresses: impl IntoIterator<Item = u16>) -> DeviceMap {
+pub(crate) fn alone(addresses: impl IntoIterator<Item = u16>) -> DeviceMap {
     DeviceMap {
         points: addresses.into_iter().map(point).collect(),
         quirks: Quirks {
@@ -192,7 +192,7 @@ pub(super) fn alone(addresses: impl IntoIterator<Item = u16>) -> DeviceMap {
     }
 }
 
-pub(super) fn device_settings(unit: u8, map: DeviceMap, every: Duration) -> DeviceSettings {
+pub(crate) fn device_settings(unit: u8, map: DeviceMap, every: Duration) -> DeviceSettings {
     let device = name(&format!("d{unit}"));
     let classes: BTreeMap<_, _> = map
         .points
@@ -219,7 +219,7 @@ pub(super) fn device_settings(unit: u8, map: DeviceMap, every: Duration) -> Devi
     }
 }
 
-pub(super) fn line(
+pub(crate) fn line(
     transport: Transport,
     timeout: Duration,
     devices: Vec<DeviceSettings>,
@@ -233,7 +233,7 @@ pub(super) fn line(
     }
 }
 
-pub(super) fn tcp(port: u16) -> Transport {
+pub(crate) fn tcp(port: u16) -> Transport {
     Transport::ModbusTcp {
         host: "127.0.0.1".into(),
         port,
@@ -310,7 +310,7 @@ pub(super) fn run_learning(settings: LineSettings, folder: &std::path::Path) -> 
 }
 
 /// Serves `devices` over TCP on `port`; 0: a free one.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     port: u16,
     devices: Vec<SimulatedDevice>,
 ) -> (u16, JoinSet<std::io::Result<()>>) {

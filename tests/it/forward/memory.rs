@@ -217,7 +217,8 @@ impl Forwarder {
         Self::run(settings, source, Catalogue::default(), outlet)
     }
 
-    fn run(
+    /// The same for a gateway with these devices.
+    pub(crate) fn run(
         settings: ForwarderSettings,
         source: impl Source,
         catalogue: Catalogue,

@@ -1,77 +1,32 @@
 //! With a real store, its values in memory: from the inlet to the broker.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use forebay::forward::settings::Start;
-use forebay::forward::{Link, Source};
-use forebay::reading::{Body, Clock, Name, Observation, Outlet, RangeSet, SystemClock};
+use forebay::forward::settings::{ForwarderSettings, Start};
+use forebay::forward::{ForwarderStatus, Link, Source};
+use forebay::reading::{Body, Catalogue, Name, RangeSet};
 use forebay::store::engine::MemoryEngine;
-use forebay::store::settings::{StoreSettings, WhenFull};
-use forebay::store::{Batch, Inlet, ReadLimit, Store, Wanted, open_on};
+use forebay::store::{Batch, ReadLimit, Wanted};
 use forebay::upstream::settings::{MqttVersion, UpstreamSettings};
 use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::memory::{BOUND, Forwarder, Memory, scan, schema, settings};
+use super::memory::{BOUND, Forwarder, Memory, description, scan, schema, settings};
+use super::opened::Opened;
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::scripted::{Reply, Scripted};
 use crate::harness::subscriber::Received;
 use crate::upstream_contract::mqtt;
 
-struct Opened {
-    store: Store,
-    inlet: Inlet,
-    clock: Clock,
-    writer: Option<JoinHandle<()>>,
-}
-
-impl Opened {
-    fn new(memory: &MemoryEngine) -> Self {
-        let clock = Clock::new(SystemClock::new());
-        let inlet = Inlet::new(clock.clone());
-        let settings = StoreSettings {
-            dir: PathBuf::new(),
-            max_size: StoreSettings::LEAST_SIZE,
-            max_age: None,
-            when_full: WhenFull::DropOldest,
-            commit_window: Duration::from_millis(1),
-        };
-        let (store, writer) = open_on(memory.clone(), &settings, clock.clone(), &inlet).unwrap();
-        let writer = Some(std::thread::spawn(move || writer.run()));
-        Self {
-            store,
-            inlet,
-            clock,
-            writer,
-        }
-    }
-
-    fn put(&self, body: Body) {
-        let stamp = self.clock.now();
-        self.inlet.put(Observation { stamp, body });
-    }
-
-    fn forwarder(&self, port: u16) -> Forwarder {
-        let upstream = UpstreamSettings::Mqtt(mqtt::settings(port, MqttVersion::V5));
-        Forwarder::on(
-            settings(upstream),
-            self.store.clone(),
-            Arc::new(self.inlet.clone()),
-        )
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.store.stop();
-        self.writer.take().unwrap().join().unwrap();
-    }
+fn to(port: u16) -> ForwarderSettings {
+    settings(UpstreamSettings::Mqtt(mqtt::settings(
+        port,
+        MqttVersion::V5,
+    )))
 }
 
 #[tokio::test]
@@ -83,7 +38,7 @@ async fn all_that_was_committed_arrives_across_an_outage_and_a_restart() {
     let schemas = [schema("meter-3"), schema("press")];
     for run in 0..3 {
         let opened = Opened::new(&memory);
-        let mut forwarder = opened.forwarder(broker.port());
+        let mut forwarder = opened.forwarder(to(broker.port()), Catalogue::default());
         let put = |count: u32| {
             (0..count).for_each(|n| opened.put(scan(&schemas[n as usize % 2], n.into())))
         };
@@ -145,7 +100,7 @@ async fn what_is_refused_for_good_is_kept_and_told() {
     })
     .await;
     let opened = Opened::new(&MemoryEngine::default());
-    let mut forwarder = opened.forwarder(broker.port());
+    let mut forwarder = opened.forwarder(to(broker.port()), Catalogue::default());
     let schema = schema("meter-3");
     (0..10_u32).for_each(|n| opened.put(scan(&schema, n.into())));
     // Ten scans and the event of the start, one of them refused, and the event that tells it.
@@ -181,11 +136,9 @@ async fn the_cursor_moves_over_what_other_upstreams_get() {
     }
     for run in 0..2_u64 {
         let opened = Opened::new(&memory);
-        let upstream = UpstreamSettings::Mqtt(mqtt::settings(broker.port(), MqttVersion::V5));
-        let mut settings = settings(upstream);
+        let mut settings = to(broker.port());
         settings.devices = vec!["pre*".to_owned()];
-        let outlet = Arc::new(opened.inlet.clone());
-        let mut forwarder = Forwarder::on(settings, opened.store.clone(), outlet);
+        let mut forwarder = opened.forwarder(settings, Catalogue::default());
         // The events of both starts and three scans; then nothing but the event of another start.
         let expected = if run == 0 { 5 } else { 1 };
         let done = forwarder.wait_for(|status| {
@@ -197,6 +150,96 @@ async fn the_cursor_moves_over_what_other_upstreams_get() {
     let arrivals = broker.arrivals();
     let records = arrivals.iter().filter(|arrival| arrival.contains("seq"));
     assert_eq!(records.count(), 6, "{arrivals:?}");
+}
+
+/// Device and its number of each record of a device that arrived, in order.
+fn device_records(broker: &Scripted) -> Vec<(String, u64)> {
+    let arrivals = broker.arrivals().into_iter();
+    let records = arrivals.filter_map(|arrival| {
+        let json: Value = serde_json::from_str(&arrival).ok()?;
+        Some((
+            json["device"].as_str()?.to_owned(),
+            json["device_seq"].as_u64()?,
+        ))
+    });
+    records.collect()
+}
+
+#[tokio::test]
+async fn a_filter_that_changes_at_a_restart_holds_from_then_on() {
+    // The first two of the meter get no answer in the first run.
+    let mut withheld = 2;
+    let broker = Scripted::start(move |payload| {
+        let withhold = withheld > 0 && payload.contains("meter-3");
+        withheld -= i32::from(withhold);
+        if withhold {
+            Reply::Never
+        } else {
+            Reply::Ack(Reason::Success)
+        }
+    })
+    .await;
+    let memory = MemoryEngine::default();
+    let schemas = [schema("meter-3"), schema("press")];
+    let runs = [&["meter-*"][..], &["press"], &[], &["meter-3"]];
+    for (run, devices) in runs.into_iter().enumerate() {
+        let opened = Opened::new(&memory);
+        (0..20_u32).for_each(|n| opened.put(scan(&schemas[n as usize % 2], n.into())));
+        opened.store.flushed().await;
+        let mut settings = to(broker.port());
+        settings.devices = devices.iter().map(|&device| device.to_owned()).collect();
+        let mut forwarder = opened.forwarder(settings, Catalogue::default());
+        let left = if run == 0 { 2 } else { 0 };
+        let done = |_: &ForwarderStatus| opened.store.status().backlogs[0].1 == left;
+        forwarder.wait_for(done).await;
+        forwarder.stop().await;
+    }
+    let of = |device: &str, first: u64, last: u64| {
+        let device = device.to_owned();
+        (first..=last).map(move |device_seq| (device.clone(), device_seq))
+    };
+    let mut expected: Vec<_> = of("meter-3", 1, 10).collect();
+    // What was not answered is not for this upstream any more; what was passed over stays so.
+    expected.extend(of("press", 11, 20));
+    expected.extend((21..=30).flat_map(|n| of("meter-3", n, n).chain(of("press", n, n))));
+    expected.extend(of("meter-3", 31, 40));
+    assert_eq!(device_records(&broker), expected);
+}
+
+#[tokio::test]
+async fn a_device_that_a_filter_adds_is_described_before_its_first_scan() {
+    let broker = Scripted::start(|_| Reply::Ack(Reason::Success)).await;
+    let memory = MemoryEngine::default();
+    let catalogue = || ["meter-3", "press"].map(|device| description(device, 1));
+    for (run, devices) in ["meter-3", "*"].into_iter().enumerate() {
+        let opened = Opened::new(&memory);
+        if run == 0 {
+            for description in catalogue() {
+                opened.put(Body::Description(description));
+            }
+        }
+        opened.put(scan(&schema("press"), 1.0));
+        opened.put(scan(&schema("meter-3"), 1.0));
+        opened.store.flushed().await;
+        let mut settings = to(broker.port());
+        settings.devices = vec![devices.to_owned()];
+        let mut forwarder = opened.forwarder(settings, Catalogue::new(catalogue()));
+        let done = |_: &ForwarderStatus| opened.store.status().backlogs[0].1 == 0;
+        forwarder.wait_for(done).await;
+        forwarder.stop().await;
+    }
+    let arrivals = broker.arrivals();
+    let press: Vec<_> = arrivals
+        .iter()
+        .filter(|one| one.contains("\"press\""))
+        .collect();
+    assert!(press[0].contains("\"describe\""), "{press:?}");
+    let scans = press.iter().filter(|one| one.contains("\"values\""));
+    assert_eq!(
+        scans.count(),
+        1,
+        "that of the first run was not for this upstream"
+    );
 }
 
 /// A store whose writer moves the head while a read begins, under the lock that the read waits for.
@@ -258,8 +301,7 @@ async fn the_store_moves_its_head_while_a_read_waits_for_it() {
         head: Arc::new(watch::Sender::new(10)),
         held_up: Arc::default(),
     };
-    let upstream = UpstreamSettings::Mqtt(mqtt::settings(broker.port(), MqttVersion::V5));
-    let forwarder = Forwarder::on(settings(upstream), source.clone(), Arc::new(store.clone()));
+    let forwarder = Forwarder::on(to(broker.port()), source.clone(), Arc::new(store.clone()));
     store.drained().await;
     forwarder.stop().await;
     assert!(!source.held_up.load(Ordering::Relaxed));

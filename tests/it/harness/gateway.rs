@@ -55,8 +55,29 @@ impl Gateway {
         self.process = Some(Process::spawn(&mut command, &self.log_path()));
     }
 
+    /// What host names mean to the daemon from now on, as in `/etc/hosts`; nobody else is asked. To be called before the
+    /// start for the first time: the daemon then sees this in place of the machine's own.
+    pub fn name_hosts(&mut self, hosts: &str) {
+        std::fs::write(self.folder.path().join("nsswitch.conf"), "hosts: files\n").unwrap();
+        // In place: the file that the daemon sees is this one, by whatever name.
+        std::fs::write(self.folder.path().join("hosts"), hosts).unwrap();
+    }
+
+    /// The daemon's command, where needed in a mount namespace of its own, with our files over the machine's.
     fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        let daemon = env!("CARGO_BIN_EXE_forebay");
+        let mut command = if self.folder.path().join("hosts").exists() {
+            let mut command = Command::new("unshare");
+            if !rustix::process::getuid().is_root() {
+                command.arg("--map-root-user");
+            }
+            let mount = "for file in hosts nsswitch.conf; do mount --bind \"$0/$file\" \"/etc/$file\" || exit; done; exec \"$@\"";
+            command.args(["--mount", "sh", "-c", mount]);
+            command.arg(self.folder.path()).arg(daemon);
+            command
+        } else {
+            Command::new(daemon)
+        };
         command
             .arg(name)
             .arg("--config")

@@ -114,6 +114,11 @@ impl Mosquitto {
         );
     }
 
+    /// SIGHUP: reads its rules and passwords anew.
+    pub fn reload(&mut self) {
+        self.process.as_mut().unwrap().reload();
+    }
+
     /// SIGSTOP: the half-open link.
     pub fn freeze(&mut self) {
         self.process.as_mut().unwrap().freeze();

@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How often a condition that nothing announces is looked at again.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How long a stop may take on a loaded machine.
+const STOPPING: Duration = Duration::from_secs(30);
+
 /// A peer's process.
 pub struct Process {
     child: Child,
@@ -54,6 +57,11 @@ impl Process {
         ended.unwrap_or_else(|| self.kill())
     }
 
+    /// SIGHUP, by which many read their files anew.
+    pub fn reload(&mut self) {
+        self.signal(Signal::HUP);
+    }
+
     /// SIGINT, as Ctrl-C does.
     pub fn interrupt(&mut self) {
         self.signal(Signal::INT);
@@ -70,7 +78,7 @@ impl Process {
 
     /// SIGSTOP: its sockets stay open and nobody answers.
     pub fn freeze(&mut self) {
-        self.signal(Signal::STOP);
+        freeze(Pid::from_child(&self.child));
         self.frozen = true;
     }
 
@@ -92,6 +100,29 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// SIGSTOP, and waits until every thread has stopped: on a loaded machine one may run for a while yet, and answer.
+pub fn freeze(id: Pid) {
+    kill_process(id, Signal::STOP).unwrap();
+    let tasks = format!("/proc/{}/task", id.as_raw_nonzero());
+    let stopped = until(STOPPING, || {
+        let mut tasks = std::fs::read_dir(&tasks).ok()?.flatten();
+        tasks.all(|task| has_stopped(&task.path())).then_some(())
+    });
+    stopped.expect("it does not stop");
+}
+
+/// Whether a thread does not run; one that has ended does not either.
+fn has_stopped(task: &Path) -> bool {
+    let Ok(stat) = std::fs::read_to_string(task.join("stat")) else {
+        return true;
+    };
+    // The state stands behind the name, which is in parentheses and may have some itself (proc_pid_stat(5)).
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    matches!(state, Some('T' | 't' | 'Z' | 'X'))
 }
 
 /// A port of the loopback interface that was free a moment ago.

@@ -1,5 +1,6 @@
 //! A TCP proxy that misbehaves as told: black hole, cut, half close, slow line, cut in the middle of a window.
 
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -128,14 +129,15 @@ impl Link {
         let cut = {
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
+            // Where one direction breaks, the other is of no use any more.
             let both = async {
-                tokio::join!(
+                tokio::try_join!(
                     self.pump(from_client, to_server, true),
                     self.pump(from_server, to_client, false)
                 )
             };
             tokio::select! {
-                (up, down) = both => up || down,
+                carried = both => carried.is_err(),
                 _ = manners.wait_for(|manners| manners.cuts != cuts) => true,
                 () = self.spent() => true,
             }
@@ -146,8 +148,13 @@ impl Link {
         }
     }
 
-    /// One direction; whether it broke.
-    async fn pump(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, upwards: bool) -> bool {
+    /// One direction, to its end.
+    async fn pump(
+        &self,
+        mut from: ReadHalf<'_>,
+        mut to: WriteHalf<'_>,
+        upwards: bool,
+    ) -> std::io::Result<()> {
         let mut manners = self.manners.clone();
         let mut buffer = [0; 4096];
         loop {
@@ -155,20 +162,18 @@ impl Link {
                 read = from.read(&mut buffer) => read,
                 _ = manners.wait_for(|manners| manners.half_closed && !upwards) => Ok(0),
             };
-            let Ok(count) = read else { return true };
+            let count = read?;
             if manners.wait_for(|manners| !manners.paused).await.is_err() {
-                return true;
+                return Err(ErrorKind::Interrupted.into());
             }
             if count == 0 {
-                return to.shutdown().await.is_err();
+                return to.shutdown().await;
             }
             let rate = manners.borrow().bytes_per_second;
             if let Some(rate) = rate {
                 sleep(Duration::from_secs_f64(count as f64 / f64::from(rate))).await;
             }
-            if to.write_all(&buffer[..count]).await.is_err() {
-                return true;
-            }
+            to.write_all(&buffer[..count]).await?;
             if upwards {
                 self.left.fetch_sub(count as i64, Ordering::SeqCst);
             }
@@ -213,5 +218,5 @@ async fn it_passes_pauses_and_cuts() {
     client.write_all(b"end").await.unwrap();
     peer.read_exact(&mut buffer).await.unwrap();
     let error = peer.read(&mut buffer).await.unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::certs::{Certs, Identity};
-use super::process::{free_port, listens, until};
+use super::process::{self, free_port, listens, until};
 pub use client::{Client, Consumed, Consumer};
 
 /// How long a start may take on a loaded machine; alone it takes 5 s.
@@ -121,6 +121,17 @@ impl RabbitMq {
         ));
     }
 
+    /// Makes a user who may do anything in this virtual host, and whose password nobody knows. For `own` only.
+    pub fn add_user(&self, name: &str) {
+        assert!(self.own.is_some(), "users are everybody's");
+        let (vhost, password) = (&self.vhost, fastrand::u64(..));
+        self.eval(&format!(
+            r#"rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{password:x}">>, <<"test">>),
+            rabbit_auth_backend_internal:set_permissions(
+                <<"{name}">>, <<"{vhost}">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>)."#
+        ));
+    }
+
     /// Opens a further listener, for TLS, that wants a client certificate. Returns its port.
     pub fn listen_tls(&self, certs: &Certs, server: &Identity) -> u16 {
         let port = free_port();
@@ -135,6 +146,11 @@ impl RabbitMq {
         ));
         until(BOUND, || listens(port).then_some(())).expect("no TLS listener");
         port
+    }
+
+    /// TLS listeners read their files anew when somebody connects; else they may keep them for some minutes.
+    pub fn forget_certificates(&self) {
+        self.eval("ssl:clear_pem_cache().");
     }
 
     /// Raises the memory alarm: publishing connections are blocked. For `own` only.
@@ -181,7 +197,7 @@ impl RabbitMq {
 
     /// SIGSTOP: the half-open link. For `own` only.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        process::freeze(self.id());
     }
 
     /// SIGCONT.
@@ -190,10 +206,13 @@ impl RabbitMq {
     }
 
     fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).unwrap();
+    }
+
+    fn id(&self) -> Pid {
         assert!(self.own.is_some(), "others use it too");
         let id = std::fs::read_to_string(self.folder.join("broker.pid")).unwrap();
-        let id = Pid::from_raw(id.trim().parse().unwrap()).unwrap();
-        kill_process(id, signal).unwrap();
+        Pid::from_raw(id.trim().parse().unwrap()).unwrap()
     }
 
     /// A connection of the test's own, as guest.

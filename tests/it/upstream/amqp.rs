@@ -7,13 +7,10 @@ use forebay::reading::StreamId;
 use forebay::upstream::amqp::Connection;
 use forebay::upstream::error::UpstreamError;
 use forebay::upstream::message::{Address, Answer, Incoming, Message, Properties};
-use forebay::upstream::settings::{
-    AmqpSettings, Declare, Endpoint, Login, Secret, TlsSettings, Unroutable,
-};
+use forebay::upstream::settings::{AmqpSettings, Declare, Endpoint, Unroutable};
 use lapin::types::AMQPValue;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::certs::Certs;
 use crate::harness::rabbitmq::RabbitMq;
 
 /// Longest that an answer may take on a loaded machine.
@@ -232,77 +229,6 @@ async fn a_missing_exchange_ends_the_connection_and_says_so() {
         text.contains("no exchange 'nowhere'") && text.contains("create it"),
         "{text}"
     );
-}
-
-#[tokio::test]
-#[ignore = "needs rabbitmq"]
-async fn strangers_are_told_apart() {
-    let broker = RabbitMq::shared();
-    let login = |password: &str| {
-        Some(Login {
-            username: "guest".to_owned(),
-            password: Some(Secret::Plain(password.to_owned())),
-        })
-    };
-    let mut wrong = of(&broker);
-    wrong.login = login("wrong");
-    let error = refusal(&wrong).await;
-    assert!(matches!(error, UpstreamError::NotAuthorised(_)), "{error}");
-    assert!(!error.to_string().contains("wrong"), "{error}");
-    let error = refusal(&settings(broker.port(), "nowhere")).await;
-    assert!(matches!(error, UpstreamError::Rejected(_)), "{error}");
-    assert!(
-        error.to_string().contains("vhost nowhere not found"),
-        "{error}"
-    );
-    broker.eval(&format!(
-        r#"rabbit_auth_backend_internal:set_permissions(
-            <<"guest">>, <<"{}">>, <<"">>, <<"">>, <<"">>, <<"test">>)."#,
-        broker.vhost()
-    ));
-    let mut connection = Connection::open(&of(&broker), 0).await.unwrap();
-    connection.submit(message(1, "q")).unwrap();
-    let (token, answer) = answer(&mut connection).await;
-    assert!(
-        token == 1 && matches!(&answer, Answer::Stop(_)),
-        "{answer:?}"
-    );
-}
-
-#[tokio::test]
-#[ignore = "needs rabbitmq"]
-async fn tls_with_a_client_certificate() {
-    let broker = RabbitMq::shared();
-    let certs = Certs::new();
-    let port = broker.listen_tls(&certs, &certs.server());
-    broker.client().await.queue("q").await;
-    let gateway = certs.client("gateway");
-    let with = |ca, identity| {
-        let mut settings = settings(port, broker.vhost());
-        settings.endpoints[0].tls = Some(TlsSettings {
-            ca: Some(ca),
-            identity,
-        });
-        settings
-    };
-    let own = with(
-        certs.ca(),
-        Some((gateway.cert.clone(), gateway.key.clone())),
-    );
-    let mut connection = Connection::open(&own, 0).await.unwrap();
-    connection.submit(message(1, "q")).unwrap();
-    assert_eq!(answer(&mut connection).await, (1, Answer::Confirmed));
-    connection.close().await;
-    let error = refusal(&with(certs.ca(), None)).await;
-    assert!(matches!(error, UpstreamError::Tls(_)), "{error}");
-    let stranger = Certs::new().ca();
-    let error = refusal(&with(stranger, None)).await;
-    assert!(matches!(error, UpstreamError::Tls(_)), "{error}");
-    let expired = broker.listen_tls(&certs, &certs.expired_server());
-    let mut late = own.clone();
-    late.endpoints[0].port = expired;
-    let error = refusal(&late).await;
-    assert!(error.to_string().contains("expired"), "{error}");
 }
 
 #[tokio::test]

@@ -39,17 +39,34 @@ async fn no_threads() {
     timeout(BOUND, gone).await.expect("threads remain");
 }
 
+/// Raises or clears an alarm.
+type Alarm = fn(&RabbitMq);
+
 #[tokio::test]
 #[ignore = "needs rabbitmq"]
 async fn an_alarm_blocks_without_timeouts_and_passes() {
     let broker = RabbitMq::own();
     broker.client().await.queue("q").await;
+    let alarms: [(&str, Alarm, Alarm); 2] = [
+        ("memory", RabbitMq::raise_alarm, RabbitMq::clear_alarm),
+        (
+            "disk",
+            RabbitMq::raise_disk_alarm,
+            RabbitMq::clear_disk_alarm,
+        ),
+    ];
+    for (what, raise, clear) in alarms {
+        blocks_and_passes(&broker, what, raise, clear).await;
+    }
+}
+
+async fn blocks_and_passes(broker: &RabbitMq, what: &str, raise: Alarm, clear: Alarm) {
     let hasty = AmqpSettings {
         ack_timeout: Duration::from_secs(1),
-        ..of(&broker)
+        ..of(broker)
     };
     let mut connection = Connection::open(&hasty, 0).await.unwrap();
-    broker.raise_alarm();
+    raise(broker);
     for token in 0..3 {
         connection.submit(message(token, "q")).unwrap();
     }
@@ -61,7 +78,7 @@ async fn an_alarm_blocks_without_timeouts_and_passes() {
             Incoming::Unblocked => panic!("it was not blocked"),
         }
     };
-    assert!(reason.contains("memory"), "{reason}");
+    assert!(reason.contains(what), "{reason}");
     let quiet = timeout(Duration::from_secs(3), async {
         loop {
             match connection.next().await.unwrap() {
@@ -72,7 +89,7 @@ async fn an_alarm_blocks_without_timeouts_and_passes() {
     });
     assert!(quiet.await.is_err());
     connection.submit(message(3, "q")).unwrap();
-    broker.clear_alarm();
+    clear(broker);
     let mut unblocked = false;
     while answers.len() < 4 || !unblocked {
         match next(&mut connection).await.unwrap() {
@@ -83,6 +100,7 @@ async fn an_alarm_blocks_without_timeouts_and_passes() {
     }
     let confirmed: Vec<_> = (0..4).map(|token| (token, Answer::Confirmed)).collect();
     assert_eq!(answers, confirmed);
+    connection.close().await;
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! AMQP 0-9-1: a queue in the RabbitMQ that all tests share, behind a proxy that stands for the broker's misfortunes.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use forebay::upstream::message::Address;
 use forebay::upstream::settings::{AmqpSettings, Login, Secret, UpstreamSettings};
 
-use super::{BOUND, Peer, open};
+use super::{BOUND, Peer};
 use crate::harness::proxy::Proxy;
 use crate::harness::rabbitmq::{Consumer, RabbitMq};
 use crate::upstream::amqp::settings;
@@ -17,14 +19,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    fn amqp(&self) -> AmqpSettings {
-        settings(self.proxy.port(), self.rabbitmq.vhost())
-    }
-}
-
-impl Peer for Queue {
-    async fn start() -> Self {
-        let rabbitmq = RabbitMq::shared();
+    async fn at(rabbitmq: RabbitMq) -> Self {
         let proxy = Proxy::to(rabbitmq.port()).await;
         let client = rabbitmq.client().await;
         client.queue("telemetry").await;
@@ -36,6 +31,21 @@ impl Peer for Queue {
         }
     }
 
+    fn amqp(&self) -> AmqpSettings {
+        settings(self.proxy.port(), self.rabbitmq.vhost())
+    }
+}
+
+impl Peer for Queue {
+    async fn start() -> Self {
+        Self::at(RabbitMq::shared()).await
+    }
+
+    async fn small() -> Self {
+        let rabbitmq = RabbitMq::own();
+        rabbitmq.eval("persistent_term:put(max_message_size, 2000), application:set_env(rabbit, max_message_size, 2000).");
+        Self::at(rabbitmq).await
+    }
     fn settings(&self, inflight: u16) -> UpstreamSettings {
         UpstreamSettings::Amqp(AmqpSettings {
             inflight,
@@ -43,20 +53,16 @@ impl Peer for Queue {
         })
     }
 
-    async fn wrong_password() -> (Self, UpstreamSettings) {
+    async fn guarded(file: &Path) -> (Self, UpstreamSettings) {
         let queue = Self::start().await;
-        let with = |password: &str| {
-            UpstreamSettings::Amqp(AmqpSettings {
-                login: Some(Login {
-                    username: "guest".to_owned(),
-                    password: Some(Secret::Plain(password.to_owned())),
-                }),
-                ..queue.amqp()
-            })
-        };
-        open(&with("guest")).await.close().await;
-        let wrong = with("wrong");
-        (queue, wrong)
+        let settings = UpstreamSettings::Amqp(AmqpSettings {
+            login: Some(Login {
+                username: "guest".to_owned(),
+                password: Some(Secret::File(file.to_owned())),
+            }),
+            ..queue.amqp()
+        });
+        (queue, settings)
     }
 
     fn address(&self) -> Address {

@@ -1,5 +1,6 @@
 //! MQTT, and what only it has.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use forebay::upstream::settings::{
     Endpoint, Login, MqttSettings, MqttVersion, Qos, Secret, TlsSettings, UpstreamSettings,
 };
 
-use super::{BOUND, Peer, answer, message, open};
+use super::{BOUND, PASSWORD, Peer, answer, message, open};
 use crate::harness::certs::Certs;
 use crate::harness::mosquitto::{Mosquitto, MosquittoSettings, MosquittoTls};
 use crate::harness::subscriber::Subscriber;
@@ -83,26 +84,29 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
         })
     }
 
-    async fn wrong_password() -> (Self, UpstreamSettings) {
-        let users = vec![("forebay".to_owned(), "right".to_owned())];
+    async fn guarded(file: &Path) -> (Self, UpstreamSettings) {
+        let users = vec![("forebay".to_owned(), PASSWORD.to_owned())];
         let broker = Self::start_with(&MosquittoSettings {
             users,
             ..Default::default()
         })
         .await;
-        let login = |password: &str| Login {
-            username: "forebay".to_owned(),
-            password: Some(Secret::Plain(password.to_owned())),
-        };
-        let with = |password| {
-            UpstreamSettings::Mqtt(MqttSettings {
-                login: Some(login(password)),
-                ..broker.mqtt()
-            })
-        };
-        open(&with("right")).await.close().await;
-        let wrong = with("wrong");
-        (broker, wrong)
+        let settings = UpstreamSettings::Mqtt(MqttSettings {
+            login: Some(Login {
+                username: "forebay".to_owned(),
+                password: Some(Secret::File(file.to_owned())),
+            }),
+            ..broker.mqtt()
+        });
+        (broker, settings)
+    }
+
+    async fn small() -> Self {
+        Self::start_with(&MosquittoSettings {
+            general: vec!["max_packet_size 2000".to_owned()],
+            ..Default::default()
+        })
+        .await
     }
 
     fn address(&self) -> Address {

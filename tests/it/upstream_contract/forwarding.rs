@@ -1,0 +1,167 @@
+//! What every kind of upstream must do for a forwarder.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay::forward::Link;
+use forebay::forward::route::Template;
+use forebay::forward::settings::{ForwarderSettings, Order};
+use forebay::reading::{
+    Body, Catalogue, EventName, Reading, Scan, Schema, SchemaPoint, Value, ValueType,
+};
+use forebay::upstream::settings::UpstreamSettings;
+use tempfile::NamedTempFile;
+use tokio::time::Instant;
+
+use super::{PASSWORD, Peer};
+use crate::forward::memory::{self, Forwarder, Memory, description, name, schema};
+
+/// All that a forwarder sends goes where the peer's consumer gets it.
+fn to(peer: &impl Peer, upstream: UpstreamSettings) -> ForwarderSettings {
+    let mut settings = memory::settings(upstream);
+    let place = || Template::parse(&peer.address().key).unwrap();
+    settings.routes.scan = place();
+    settings.routes.event = place();
+    settings.routes.describe = place();
+    settings
+}
+
+fn json(payload: &Bytes) -> serde_json::Value {
+    serde_json::from_slice(payload).unwrap()
+}
+
+/// A scan of many bytes.
+fn large(bytes: usize) -> Body {
+    let schema = Schema {
+        points: vec![SchemaPoint {
+            name: name("text"),
+            value_type: ValueType::Text,
+            unit: None,
+        }],
+        ..Schema::clone(&schema("meter-3"))
+    };
+    let text = Value::Text("x".repeat(bytes).into());
+    Body::Scan(Scan {
+        schema: Arc::new(schema),
+        readings: vec![Some(Reading::good(text))],
+        full: false,
+    })
+}
+
+pub(super) async fn stopped_in_order_and_started_again_it_repeats_nothing<P: Peer>() {
+    let peer = P::start().await;
+    let store = Memory::new();
+    store.add_scans(2_000);
+    for round in 1..=3 {
+        let settings = to(&peer, peer.settings(50));
+        let mut forwarder = Forwarder::start(settings, &store);
+        forwarder.wait_for(|status| status.confirmed > 200).await;
+        forwarder.stop().await;
+        assert_eq!(store.cursor().range_count(), 1, "round {round}");
+    }
+    let forwarder = Forwarder::start(to(&peer, peer.settings(50)), &store);
+    store.drained().await;
+    forwarder.stop().await;
+    let all = peer.arrived(2_000).await;
+    let seqs: Vec<_> = all.iter().map(|one| json(one)["seq"].as_u64()).collect();
+    assert_eq!(seqs, (1..=2_000).map(Some).collect::<Vec<_>>());
+}
+
+pub(super) async fn a_description_goes_before_the_scans_that_need_it<P: Peer>() {
+    for order in [Order::OldestFirst, Order::LiveFirst] {
+        let peer = P::start().await;
+        let store = Memory::new();
+        let mut settings = to(&peer, peer.settings(10));
+        settings.delivery.order = order;
+        // More than the live lane brings: the rest is history.
+        store.add_scans(30);
+        let catalogue = || Catalogue::new([description("meter-3", 1)]);
+        let forwarder = Forwarder::start_with(settings.clone(), &store, catalogue());
+        store.drained().await;
+        forwarder.stop().await;
+        let all = peer.arrived(31).await;
+        let describes = |one: &Bytes| json(one)["describe"].is_object();
+        assert!(describes(&all[0]), "{order:?}: {:?}", all[0]);
+        let scans = all.iter().filter(|one| !describes(one)).count();
+        assert_eq!(scans, 30, "{order:?}");
+    }
+}
+
+pub(super) async fn what_is_too_large_is_a_dead_letter_and_the_rest_goes_on<P: Peer>() {
+    let peer = P::small().await;
+    let store = Memory::new();
+    store.add_scans(20);
+    store.add(large(3_000));
+    store.add_scans(20);
+    let forwarder = Forwarder::start(to(&peer, peer.settings(10)), &store);
+    store.drained().await;
+    let refused: Vec<_> = store.refused().into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(refused, [21]);
+    assert!(store.events().is_empty(), "{:?}", store.events());
+    forwarder.stop().await;
+    let all = peer.arrived(40).await;
+    let mut seqs: Vec<_> = all.iter().map(|one| json(one)["seq"].as_u64()).collect();
+    seqs.sort_unstable();
+    seqs.dedup();
+    let expected = (1..=41).filter(|seq| *seq != 21).map(Some);
+    assert_eq!(seqs, expected.collect::<Vec<_>>());
+}
+
+pub(super) async fn where_nothing_is_allowed_it_stops_with_an_alarm_and_goes_on_when_it_is<
+    P: Peer,
+>() {
+    let file = NamedTempFile::new().unwrap();
+    let write = |path: &Path, password: &str| std::fs::write(path, password).unwrap();
+    write(file.path(), "wrong");
+    let (peer, upstream) = P::guarded(file.path()).await;
+    let store = Memory::new();
+    store.add_scans(50);
+    let mut forwarder = Forwarder::start(to(&peer, upstream), &store);
+    let status = forwarder
+        .wait_for(|status| status.link == Link::Stopped)
+        .await;
+    let reason = status.last_error.unwrap();
+    assert!(reason.starts_with("not authorised"), "{reason}");
+    let told: Vec<_> = store.events().iter().map(|event| event.name).collect();
+    assert_eq!(told, [EventName::UpstreamStopped]);
+    assert_eq!((status.confirmed, store.refused().len()), (0, 0));
+    write(file.path(), PASSWORD);
+    store.drained().await;
+    assert_eq!((store.events().len(), store.refused().len()), (1, 0));
+    forwarder.stop().await;
+    assert_eq!(peer.arrived(50).await.len(), 50);
+}
+
+pub(super) async fn a_broker_that_is_away_is_tried_again_after_pauses<P: Peer>() {
+    let mut peer = P::start().await;
+    let store = Memory::new();
+    store.add_scans(10);
+    let mut forwarder = Forwarder::start(to(&peer, peer.settings(10)), &store);
+    store.drained().await;
+    peer.kill();
+    forwarder
+        .wait_for(|status| status.link == Link::Connecting)
+        .await;
+    store.add_scans(10);
+    // It neither ends nor turns in a circle: the pauses leave the processor alone.
+    let (start, before) = (Instant::now(), processor_time());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let busy = processor_time() - before;
+    assert!(busy < start.elapsed() / 2, "{busy:?} in two seconds");
+    let status = forwarder.status.borrow().clone();
+    assert_eq!((status.connects, status.confirmed), (1, 10));
+    assert!(status.last_error.is_some());
+    forwarder.stop().await;
+    assert_eq!(store.cursor().first_missing(1), 11);
+}
+
+/// Of this process.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap(),
+        time.tv_nsec.try_into().unwrap(),
+    )
+}
