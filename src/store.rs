@@ -22,6 +22,7 @@ mod recovery;
 mod schema;
 pub mod settings;
 mod shared;
+mod unread;
 mod writer;
 
 use std::path::PathBuf;

@@ -22,7 +22,8 @@ use crate::reading::{Detail, Event, EventName, Name, RangeSet, StreamId};
 const VERSION: u8 = 1;
 /// Its key: there is one.
 const KEY: &[u8] = b"store";
-/// Of so many events that some upstream has not confirmed it is kept what they told: some ten kilobytes in each checkpoint.
+/// Of so many events that some upstream has not confirmed it is kept which block told what: some ten kilobytes in each
+/// checkpoint. Of more it is kept what they told together.
 const MOST_TOLD: usize = 256;
 
 /// How far a device has counted.
@@ -90,7 +91,7 @@ impl Break {
     }
 }
 
-/// A block with events that tell what is gone. Damage may take it before all upstreams have them.
+/// Blocks, one behind the other, with events that tell what is gone. Damage may take them before all upstreams have these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) first: u64,
@@ -141,9 +142,19 @@ impl Checkpoint {
         }
         let holes = telling;
         self.told.push(Told { first, end, holes });
-        let mut events: usize = self.told.iter().map(|told| told.holes.len()).sum();
-        while events > MOST_TOLD && !self.told.is_empty() {
-            events = events.saturating_sub(self.told.remove(0).holes.len());
+        self.fold();
+    }
+
+    /// Takes the oldest of what was told together while it is too much: then each device has one hole for each cause,
+    /// however many events told of it.
+    fn fold(&mut self) {
+        let events = |told: &[Told]| told.iter().map(|told| told.holes.len()).sum::<usize>();
+        while self.told.len() > 1 && events(&self.told) > MOST_TOLD {
+            let oldest = self.told.remove(0);
+            if let Some(next) = self.told.first_mut() {
+                next.first = oldest.first;
+                next.holes.merge(oldest.holes);
+            }
         }
     }
 
@@ -298,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_kept_within_a_bound() {
+    fn what_was_told_is_kept_together_where_it_is_much() {
         let (mut checkpoint, mut telling) = (Checkpoint::default(), Holes::default());
         for n in 0..100 {
             telling.add_count(&Cause::bound(&n.to_string()), 1);
@@ -306,9 +317,23 @@ mod tests {
         for n in 1..=4 {
             checkpoint.tell(n * 10, n * 10 + 1, telling.clone());
         }
-        let kept: Vec<u64> = checkpoint.told.iter().map(|told| told.first).collect();
-        assert_eq!(kept, [30, 40], "the last");
+        let kept = |checkpoint: &Checkpoint| -> Vec<(u64, u64)> {
+            let told = checkpoint.told.iter();
+            told.map(|told| (told.first, told.end)).collect()
+        };
+        assert_eq!(kept(&checkpoint), [(10, 31), (40, 41)]);
+        let mut all = telling.clone();
+        all.merge(telling.clone());
+        all.merge(telling);
+        assert_eq!(checkpoint.told[0].holes, all, "nothing is forgotten");
         checkpoint.tell(50, 51, Holes::default());
         assert_eq!((checkpoint.told.len(), checkpoint.end), (2, 51));
+        for n in 100..600 {
+            all = Holes::default();
+            all.add_count(&Cause::bound(&n.to_string()), 1);
+            checkpoint.tell(n, n + 1, all);
+        }
+        assert_eq!(kept(&checkpoint), [(10, 600)], "each cause has one hole");
+        assert_eq!(checkpoint.told[0].holes.len(), 600);
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StoreError;
-use super::engine::{Engine, EngineError, Kind, Look, Medium, Opening, fjall as disk};
+use super::engine::{Engine, EngineError, Kind, Look, Medium, Opening, fjall as disk, unreadable};
 use super::envelope;
 use crate::reading::StreamId;
 
@@ -118,6 +118,14 @@ impl Place {
             Self::Other(medium) => medium.open(Some(why)),
             Self::Disk { dir, .. } => disk::FjallEngine::rebuild(dir, why)
                 .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
+        }
+    }
+
+    /// Which place in the engine's files cannot be read, however often it is tried. It must not be open.
+    pub(super) fn unreadable(&self) -> Option<String> {
+        match self {
+            Self::Other(_) => None,
+            Self::Disk { dir, .. } => unreadable::lasting(dir),
         }
     }
 

@@ -7,12 +7,15 @@ mod journal;
 pub mod memory;
 mod preflight;
 mod salvage;
+pub(super) mod unreadable;
 
 pub use super::envelope::Kind;
 pub use memory::MemoryEngine;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 /// One value to put, or to take out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,19 @@ pub enum EngineError {
     /// Another process has the directory.
     #[error("another process uses {0}")]
     Locked(PathBuf),
+}
+
+impl EngineError {
+    /// Whether the disk says of a place that it cannot be read: it may be that place alone, and for good.
+    pub fn is_of_a_place(&self) -> bool {
+        // What a bad sector gives, and a file system whose own checksums do not fit.
+        const SAID: [Errno; 4] = [Errno::IO, Errno::NODATA, Errno::BADMSG, Errno::UCLEAN];
+        let Self::Disk(error) = self else {
+            return false;
+        };
+        let code = error.raw_os_error().map(Errno::from_raw_os_error);
+        code.is_some_and(|code| SAID.contains(&code))
+    }
 }
 
 /// How an engine came to be open.

@@ -13,6 +13,8 @@ use crate::reading::{Body, Detail, Event, EventName, Name, RangeSet, Record};
 const MOST_RANGES: usize = 100;
 /// Most ends of streams that are told again; beyond, the oldest hands its hole on to the next. Each is damage to a disk.
 const MOST_BREAKS: usize = 16;
+/// What events of damage give as the reason.
+const DAMAGE: &str = "damage";
 
 /// What became of records, or of scans that never became records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +25,8 @@ pub(super) enum Fate {
     Refused,
     /// They fell out of memory before the disk took them.
     Overflowed,
+    /// Damage took them.
+    Lost,
 }
 
 impl Fate {
@@ -31,11 +35,12 @@ impl Fate {
             Self::Dropped => EventName::RecordsDropped,
             Self::Refused => EventName::RecordsRefused,
             Self::Overflowed => EventName::BufferOverflow,
+            Self::Lost => EventName::RecordsLost,
         }
     }
 
     fn of(name: EventName) -> Option<Self> {
-        [Self::Dropped, Self::Refused, Self::Overflowed]
+        [Self::Dropped, Self::Refused, Self::Overflowed, Self::Lost]
             .into_iter()
             .find(|fate| fate.name() == name)
     }
@@ -211,6 +216,27 @@ impl Holes {
             ..Hole::default()
         };
         self.add(None, cause, &hole);
+    }
+
+    /// Adds numbers of a device that damage took, and the time range in which they were read.
+    pub(super) fn add_lost(
+        &mut self,
+        device: Option<Name>,
+        seq: RangeSet,
+        device_seq: RangeSet,
+        time: Option<(i64, i64)>,
+    ) {
+        let cause = Cause {
+            fate: Fate::Lost,
+            ..Cause::bound(DAMAGE)
+        };
+        let hole = Hole {
+            seq,
+            device_seq,
+            count: 0,
+            time,
+        };
+        self.add(device, &cause, &hole);
     }
 
     /// Adds what `event` told.

@@ -68,8 +68,10 @@ impl Inspection {
             Ok(loaded) => Self::new(place, engine, loaded, None)
                 .map(Ok)
                 .map_err(|error| failed(dir, error)),
-            Err(EngineError::Damaged(why)) => Ok(Err((place, why))),
-            Err(error) => Err(failed(dir, error)),
+            Err(error) => match damage_in(&error) {
+                Some(why) => Ok(Err((place, why))),
+                None => Err(failed(dir, error)),
+            },
         }
     }
 
@@ -145,16 +147,18 @@ impl Inspection {
     /// # Errors
     /// [`StoreError`] where the disk cannot be read.
     pub fn read(&mut self, seq: u64) -> Result<Vec<Arc<Record>>, StoreError> {
-        match self.read_once(seq) {
-            Err(EngineError::Damaged(why)) if self.ailing.is_none() => {
+        let read = self.read_once(seq);
+        let damage = read.as_ref().err().and_then(damage_in);
+        let read = match damage.filter(|_| self.ailing.is_none()) {
+            Some(why) => {
                 let found = intact(self.dir(), &why, known(&self.place));
                 let (engine, loaded) = found.map_err(|error| self.failed(error))?;
                 (self.engine, self.loaded, self.ailing) = (engine, loaded, Some(why));
                 self.read_once(seq)
             }
-            read => read,
-        }
-        .map_err(|error| self.failed(error))
+            None => read,
+        };
+        read.map_err(|error| self.failed(error))
     }
 
     fn read_once(&self, seq: u64) -> Result<Vec<Arc<Record>>, EngineError> {
@@ -235,6 +239,14 @@ impl Inspection {
 
     fn failed(&self, error: EngineError) -> StoreError {
         failed(self.dir(), error)
+    }
+}
+
+/// What of an engine is not as it was written, or cannot be read.
+fn damage_in(error: &EngineError) -> Option<String> {
+    match error {
+        EngineError::Damaged(why) => Some(why.clone()),
+        error => error.is_of_a_place().then(|| error.to_string()),
     }
 }
 

@@ -74,11 +74,7 @@ fn read_disk(
     let (mut found, mut looked_at) = (Found::new(from, limit, wanted), 0usize);
     while found.next() < end && found.wants_more() && looked_at < MOST_LOOKED_AT {
         let before = found.next();
-        let values = shared
-            .engine()?
-            .blocks(before, READ_AHEAD)
-            .inspect_err(|error| tell(shared, error))?;
-        for (first, value) in values {
+        for (first, value) in shared.blocks(before, READ_AHEAD)? {
             // A block that is not yet announced may be there already.
             if first >= end || !found.wants_more() {
                 break;
@@ -136,18 +132,7 @@ pub(super) fn decode(shared: &Shared, value: &[u8]) -> Option<Vec<Arc<Record>>> 
 }
 
 fn damaged(shared: &Shared, first: u64) -> EngineError {
-    let error = EngineError::Damaged(format!("the block at {first}"));
-    tell(shared, &error);
-    error
-}
-
-/// Has the writer rebuild what is damaged.
-fn tell(shared: &Shared, error: &EngineError) {
-    if let EngineError::Damaged(why) = error {
-        let mut state = shared.state();
-        if state.damaged.is_none() {
-            state.damaged = Some(why.clone());
-            shared.queue.ring();
-        }
-    }
+    let why = format!("the block at {first}");
+    shared.found_damage(&why);
+    EngineError::Damaged(why)
 }

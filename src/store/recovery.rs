@@ -1,23 +1,24 @@
 //! What an open engine holds, and whether the store can prove that it continues exactly.
 
+mod scan;
+
 use std::sync::Arc;
 
-use super::block::{self, Header, body};
+use super::block::{self, Header};
 use super::checkpoint::{Break, Checkpoint};
 use super::clocks::Clocks;
 use super::cursor::Cursor;
 use super::dead_letter::Letters;
 use super::directory::Place;
-use super::engine::{Engine, EngineError, Kind, Opening, Write};
+use super::engine::{Engine, EngineError, Kind, Opening};
 use super::envelope;
+use super::holes::Holes;
 use super::schema::{self, SchemaTable};
 use super::shared::Session;
-use crate::reading::{Body, Event, EventName, Name, RangeSet, StreamId};
+use crate::reading::{Event, EventName, Name, RangeSet, StreamId};
 
 /// After damage `seq` goes on this much higher: whatever was committed and perhaps sent, and is lost, stays below.
 const SKIP: u64 = 100_000;
-/// Bytes of blocks looked at in one go.
-const SCAN: usize = 1 << 20;
 
 /// What an engine holds.
 pub(super) struct Loaded {
@@ -49,12 +50,26 @@ pub(super) struct Known {
 /// An open engine, how it came to be open, and what it holds.
 pub(super) type Open = (Arc<dyn Engine>, Opening, Loaded);
 
-/// Opens the engine in `place`, rebuilt where there is a reason to; damage that shows only in what it holds is one.
+/// Opens the engine in `place`, rebuilt where there is a reason to; damage that shows only in what it holds is one, and so
+/// is a place on the disk that cannot be read however often it is tried.
 pub(super) fn open(
     place: &Place,
     known: Known,
     rebuild: Option<String>,
 ) -> Result<Open, EngineError> {
+    match open_once(place, known, rebuild) {
+        Err(error) if error.is_of_a_place() => match place.unreadable() {
+            Some(why) => {
+                log::error!("{why}; the store is rebuilt from what can be read");
+                open_once(place, known, Some(why))
+            }
+            None => Err(error),
+        },
+        opened => opened,
+    }
+}
+
+fn open_once(place: &Place, known: Known, rebuild: Option<String>) -> Result<Open, EngineError> {
     let (engine, opening) = match rebuild {
         Some(why) => place.rebuild(why)?,
         None => place.open()?,
@@ -102,11 +117,13 @@ pub(super) fn load(
         .min()
         .unwrap_or(1);
     let from = from.max(if rebuilt { confirmed } else { 1 });
-    let mut hole = scan(engine, &mut checkpoint, &schemas, from, rebuilt)?;
-    if rebuilt && last.is_none() {
-        // Not one block is left to begin the hole.
-        hole.insert(from, end.saturating_sub(1));
-    }
+    let counted = scan::Counted::by(&checkpoint);
+    let mut gone = scan::scan(engine, &mut checkpoint, &schemas, from, rebuilt)?;
+    let lost = if rebuilt {
+        gone.of_devices(&counted, from.max(1))
+    } else {
+        Holes::default()
+    };
     let mut loaded = Loaded {
         end,
         clean: checkpoint.clean,
@@ -146,7 +163,8 @@ pub(super) fn load(
             .or(last.map(|last| last.stream))
             .or(known.mark.map(|(stream, _)| stream));
         loaded.tell_again(engine)?;
-        loaded.begin_stream(reason, previous, end, hole, known);
+        loaded.checkpoint.untold.merge(lost);
+        loaded.begin_stream(reason, previous, end, gone.hole, known);
     }
     loaded.checkpoint.clean = false;
     Ok(loaded)
@@ -168,8 +186,9 @@ impl Loaded {
             state.untold.add_told(&event);
         }
         for told in std::mem::take(&mut state.told) {
-            let found = engine.blocks(told.first, 1)?;
-            if found.iter().any(|(first, _)| *first == told.first) {
+            // What a bound has taken of them it has handed on.
+            let from = told.first.max(state.floor);
+            if scan::is_whole(engine, from, told.end)? {
                 state.told.push(told);
             } else if told.end > state.floor {
                 state.untold.merge(told.holes);
@@ -306,80 +325,4 @@ fn named<T>(
         ))
     });
     Ok(found.collect())
-}
-
-/// Counts on from the checkpoint through the blocks from `from` on. With `check`, blocks that cannot be read are taken
-/// out. What is missing between the blocks is returned; between two streams it was told once, and the block that told it
-/// may be what is missing now.
-fn scan(
-    engine: &dyn Engine,
-    checkpoint: &mut Checkpoint,
-    schemas: &SchemaTable,
-    from: u64,
-    check: bool,
-) -> Result<RangeSet, EngineError> {
-    let (mut hole, mut next, mut before) = (RangeSet::new(), from, None);
-    loop {
-        let mut moved = false;
-        for (first, value) in engine.blocks(next, SCAN)? {
-            let header = header_of(&value).filter(|header| {
-                header
-                    .schemas
-                    .iter()
-                    .all(|(id, _)| schemas.get(*id).is_some())
-            });
-            // One that begins below may reach beyond: a cursor stands anywhere in a block.
-            let passed = header.as_ref().is_none_or(|header| header.end() <= next);
-            if first < next && (passed || !check) {
-                continue;
-            }
-            moved = true;
-            next = next.max(first.saturating_add(1));
-            let Some(header) = header else {
-                if !check {
-                    return Err(damaged(first));
-                }
-                engine.append(
-                    vec![Write {
-                        kind: Kind::Block,
-                        key: first.to_be_bytes().to_vec(),
-                        value: None,
-                    }],
-                    false,
-                )?;
-                continue;
-            };
-            match before {
-                Some(end) => hole.insert(end, first.saturating_sub(1)),
-                None if check => hole.insert(from.max(1), first.saturating_sub(1)),
-                None => (),
-            }
-            before = Some(header.end());
-            next = header.end().max(next);
-            count(checkpoint, &header, &value, schemas);
-        }
-        if !moved {
-            return Ok(hole);
-        }
-    }
-}
-
-fn count(checkpoint: &mut Checkpoint, header: &Header, value: &[u8], schemas: &SchemaTable) {
-    for span in &header.devices {
-        let counter = checkpoint.counters.entry(span.device.clone()).or_default();
-        counter.next = counter.next.max(span.first.saturating_add(span.count));
-    }
-    if !header.has_descriptions() || header.stream != checkpoint.stream {
-        return;
-    }
-    let payload = envelope::exactly(value)
-        .map(|value| value.payload)
-        .unwrap_or_default();
-    let records = block::decode(payload, |id| schemas.get(id).map(Arc::clone)).unwrap_or_default();
-    for record in records {
-        if let Body::Description(description) = &record.body {
-            let counter = checkpoint.counters.entry(Some(description.device.clone()));
-            counter.or_default().described = body::fingerprint(description);
-        }
-    }
 }

@@ -15,6 +15,7 @@ use super::engine::{Engine, EngineError};
 use super::holes::Cause;
 use super::inlet::Queue;
 use super::schema::SchemaTable;
+use super::unread::Unread;
 use crate::reading::{Name, RangeSet, Record, StreamId};
 
 /// With so many confirmations of an upstream at risk, sending waits for the writer: a crash repeats them. Twice what is
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) written: Notify,
     /// Held by whoever reads from disk.
     pub(super) reading: Mutex<()>,
+    /// Reads that the disk refused.
+    pub(super) unread: Mutex<Unread>,
     /// How many blocks were read from disk and decoded.
     pub(super) decoded: AtomicU64,
 }
@@ -106,6 +109,36 @@ impl Shared {
         engine
             .clone()
             .ok_or_else(|| EngineError::Stopped("it is being opened anew".to_owned()))
+    }
+
+    /// The blocks from `from` on: [`Engine::blocks`]. Where they are damaged, or cannot be read however often it is tried,
+    /// the writer learns that it has to rebuild.
+    pub(super) fn blocks(
+        &self,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
+        let read = self.engine()?.blocks(from, most);
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        match &read {
+            Ok(_) => unread.worked(from),
+            Err(EngineError::Damaged(why)) => self.found_damage(why),
+            Err(error) if error.is_of_a_place() && unread.failed(from, Instant::now()) => {
+                self.found_damage(&format!("the block at {from} cannot be read: {error}"));
+            }
+            Err(_) => (),
+        }
+        drop(unread);
+        read
+    }
+
+    /// Has the writer rebuild what is damaged.
+    pub(super) fn found_damage(&self, why: &str) {
+        let mut state = self.state();
+        if state.damaged.is_none() {
+            state.damaged = Some(why.to_owned());
+            self.queue.ring();
+        }
     }
 
     pub(super) fn set_engine(&self, engine: Option<Arc<dyn Engine>>) -> Option<Arc<dyn Engine>> {

@@ -109,6 +109,7 @@ impl Writer {
             busy: Mutex::default(),
             written: Notify::new(),
             reading: Mutex::default(),
+            unread: Mutex::default(),
             decoded: AtomicU64::new(0),
         });
         let mut writer = Self {

@@ -1,14 +1,18 @@
 //! The store: what is committed stays, in order and numbered; what goes is told.
 
 mod backlog;
+mod bad_sector;
 mod bounds;
 mod clocks;
 mod damaged;
 mod failing;
+mod full_disk;
 mod kills;
 mod model;
 mod power_cut;
+mod read_only;
 mod reading;
+mod rebuild_room;
 mod rigged;
 mod sample;
 mod start;

@@ -342,3 +342,25 @@ proptest! {
         prop_assert_eq!(report.is_complete(), expected.is_empty());
     }
 }
+
+#[test]
+fn what_damage_took_of_a_device_is_named_in_the_new_stream_by_the_devices_numbers() {
+    // The upstream carries d only; of the gateway's events it has all.
+    let begin = event(
+        "b",
+        100_010,
+        1,
+        "gateway-started",
+        json!({"reason": "rebuilt", "previous": "a", "previous_last": 9, "hole": [[3, 5], [10, 100_009]]}),
+    );
+    let lost = json!({"v": 1, "gateway": "g", "device": "d", "stream": "b", "seq": 100_011, "device_seq": 6, "event": "records-lost",
+                      "time": "2026-11-20T09:00:00Z", "detail": {"reason": "damage", "seq": [[3, 5]], "device_seq": [[2, 4]]}});
+    let old = [record(1, "d", 1), record(8, "d", 5)];
+    let told = proved(
+        by(By::Device),
+        old.clone().into_iter().chain([begin.clone(), lost]),
+    );
+    assert!(told.is_complete(), "{told:?}");
+    let untold = proved(by(By::Device), old.into_iter().chain([begin]));
+    assert_eq!(missing(&untold), [(Some("d"), &[(2, 4)][..])]);
+}

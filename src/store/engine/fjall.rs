@@ -2,8 +2,8 @@
 
 mod errors;
 mod look;
+mod making;
 
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,9 +13,7 @@ use fjall::{
     AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode,
 };
 
-use super::folders::{
-    DAMAGED, LIVE, NEW, is_changed, mark_changed, quarantine, settled, sync_folder,
-};
+use super::folders::{DAMAGED, LIVE, is_changed, mark_changed, quarantine, settled};
 use super::memory::number;
 use super::{Engine, EngineError, Keyed, Kind, Opening, Write, preflight, salvage};
 use crate::store::envelope;
@@ -85,64 +83,12 @@ impl FjallEngine {
         }
     }
 
-    /// Makes a new engine of every intact value in the files of the one in `dir`, which moves to `quarantine`.
-    ///
-    /// Interrupted at any point it is resumed by the next [`Self::open`]. Needs as much space again as the values take.
-    ///
-    /// # Errors
-    /// [`EngineError::Disk`]; the old files are all there still.
-    pub fn rebuild(dir: &Path, why: String) -> Result<(Self, Opening), EngineError> {
-        let (live, damaged) = (dir.join(LIVE), dir.join(DAMAGED));
-        mark_changed(dir)?;
-        if live.exists() {
-            // One that is there still was replaced by the live one already.
-            quarantine(dir)?;
-            fs::rename(&live, &damaged)?;
-            sync_folder(dir)?;
-        }
-        let engine = Self::create_with(dir, |engine| engine.fill_from(&damaged))?;
-        let quarantine = quarantine(dir)?;
-        Ok((
-            engine,
-            Opening {
-                rebuilt: Some(why),
-                quarantine,
-                ..Opening::default()
-            },
-        ))
-    }
-
     /// To be called once what [`Opening`] tells is noted in the engine: until then every opening tells it again.
     ///
     /// # Errors
     /// [`EngineError::Disk`].
     pub fn settle(dir: &Path) -> Result<(), EngineError> {
         Ok(settled(dir)?)
-    }
-
-    fn create(dir: &Path) -> Result<Self, EngineError> {
-        Self::create_with(dir, |_| Ok(()))
-    }
-
-    /// A power cut while fjall makes a database leaves one that never opens: so it is made under another name.
-    fn create_with(
-        dir: &Path,
-        fill: impl FnOnce(&Self) -> Result<(), EngineError>,
-    ) -> Result<Self, EngineError> {
-        let (new, live) = (dir.join(NEW), dir.join(LIVE));
-        if new.exists() {
-            fs::remove_dir_all(&new)?;
-        }
-        let engine = Self::open_live(&new)?;
-        fill(&engine)?;
-        engine.sync()?;
-        // fjall does not sync the folder after it has made a keyspace in it.
-        sync_folder(&new.join("keyspaces"))?;
-        sync_folder(&new)?;
-        drop(engine);
-        fs::rename(&new, &live)?;
-        sync_folder(dir)?;
-        Self::open_live(&live)
     }
 
     fn open_live(path: &Path) -> Result<Self, EngineError> {
@@ -189,25 +135,6 @@ impl FjallEngine {
         } else {
             self.append(batch, true)
         }
-    }
-
-    fn fill_from(&self, damaged: &Path) -> Result<(), EngineError> {
-        let mut notes = salvage::Saved::new();
-        for path in salvage::files(damaged)? {
-            salvage::scan(&path, |_, found| {
-                if found.kind == Kind::Block {
-                    let write = Write {
-                        kind: found.kind,
-                        key: found.key.to_vec(),
-                        value: Some(found.bytes.to_vec()),
-                    };
-                    return self.append(vec![write], false);
-                }
-                salvage::keep(&mut notes, found);
-                Ok(())
-            })?;
-        }
-        self.put_back(&notes)
     }
 
     /// Only whole tables go, and never the newest: what has been flushed is known from the tables that exist, and

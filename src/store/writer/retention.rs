@@ -209,7 +209,7 @@ impl Writer {
             return Ok(());
         }
         // A block goes by its first number: the one in which `oldest` stands has to stay.
-        let blocks = engine.blocks(oldest, 1)?;
+        let blocks = self.shared.blocks(oldest, 1)?;
         let within = |value: &[u8]| header_of(value).is_none_or(|header| header.end() > oldest);
         let oldest = match blocks.first() {
             Some((first, value)) if *first < oldest && within(value) => *first,
@@ -343,7 +343,7 @@ impl Writer {
         let (mut floor, start) = (self.shared.state().floor, self.checkpoint.floor);
         'all: loop {
             let before = floor;
-            for (first, value) in self.shared.engine()?.blocks(floor, SCAN)? {
+            for (first, value) in self.shared.blocks(floor, SCAN)? {
                 let Some(header) = header_of(&value) else {
                     return Err(EngineError::Damaged(format!("the block at {first}")));
                 };

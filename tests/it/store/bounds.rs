@@ -17,7 +17,7 @@ use super::sample::{LIMIT, Running, name, scan, settings, told};
 /// How long anything that must happen may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn allocated(dir: &Path) -> u64 {
+pub(super) fn allocated(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => allocated(&entry.path()),

@@ -16,6 +16,7 @@ use forebay::store::envelope::{self, Opened};
 use super::power_cut::workload::{self, Texts};
 use super::power_cut::{scratch, share};
 use super::sample::{LIMIT, Running, name, settings};
+use super::stepping::ranges;
 use crate::engine::damage::{copy, files};
 
 /// How long a store may take to mend itself, on a loaded machine.
@@ -26,6 +27,8 @@ struct Sample {
     dir: tempfile::TempDir,
     paths: Vec<PathBuf>,
     records: BTreeSet<u64>,
+    /// Of those with scans, their number among the device's.
+    device_seq: BTreeMap<u64, u64>,
     confirmed: u64,
     /// Where in which file the block stands that begins with this `seq`.
     blocks: Vec<(PathBuf, Range<u64>, u64)>,
@@ -48,6 +51,7 @@ impl Sample {
         let mut sample = Self {
             paths,
             records: records.iter().map(|record| record.seq).collect(),
+            device_seq: numbers(&records),
             confirmed,
             blocks: Vec::new(),
             dir,
@@ -129,6 +133,25 @@ async fn all(running: &Running, what: &str) -> Vec<Arc<Record>> {
     read.unwrap_or_else(|_| panic!("{what}: never mended"))
 }
 
+/// The scans' numbers among the device's, by `seq`.
+fn numbers(records: &[Arc<Record>]) -> BTreeMap<u64, u64> {
+    let scans = records
+        .iter()
+        .filter(|record| matches!(record.body, Body::Scan(_)));
+    scans
+        .map(|record| (record.seq, record.device_seq))
+        .collect()
+}
+
+/// The device's numbers that the records tell to be missing.
+fn told_of_device(records: &[Arc<Record>]) -> RangeSet {
+    let mut missing = RangeSet::new();
+    for record in records {
+        missing.extend(&ranges(record, EventName::RecordsLost, "device_seq"));
+    }
+    missing
+}
+
 /// What the records tell to be missing, of numbers up to `last`.
 fn told(records: &[Arc<Record>], last: u64) -> BTreeSet<u64> {
     let mut missing = RangeSet::new();
@@ -192,6 +215,14 @@ async fn round(sample: &Sample, n: usize, texts: &Texts) -> String {
         lost,
         "{what}: what is told to be missing"
     );
+    let told = told_of_device(&found_again);
+    for (seq, device_seq) in sample.device_seq.range(sample.confirmed + 1..) {
+        assert_eq!(
+            told.contains(*device_seq),
+            lost.contains(seq),
+            "{what}: {device_seq} of the device, told is {told:?}"
+        );
+    }
     if lost.is_empty() {
         "nothing lost".to_owned()
     } else {

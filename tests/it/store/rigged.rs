@@ -158,7 +158,9 @@ impl Rigged {
                 key: key.to_be_bytes().to_vec(),
                 value: None,
             };
-            engine.append(vec![gone], true).unwrap();
+            engine.append(vec![gone.clone()], true).unwrap();
+            // Also after a power cut.
+            self.rig().disk.append(vec![gone], true).unwrap();
         }
         self.order(Op::Open, How::Damaged);
     }

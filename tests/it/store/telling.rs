@@ -6,7 +6,7 @@ use forebay::reading::{Detail, EventName, Outlet};
 use forebay::store::settings::Start;
 
 use super::rigged::Rigged;
-use super::sample::{event, name, scan, scan_of, told};
+use super::sample::{LIMIT, event, name, scan, scan_of, told};
 use super::stepping::{Stepped, assert_complete, events, fill, plain, ranges, schema, small};
 
 #[tokio::test]
@@ -167,6 +167,33 @@ async fn what_others_take_of_the_reserve_is_given_way_to_before_the_disk_is_full
         .iter()
         .find_map(|record| told(record, EventName::RecordsDropped, "reason"));
     assert_eq!(reason, Some(Detail::Text("free-space".to_owned())));
+}
+
+#[tokio::test]
+async fn a_thousand_refusals_that_are_not_on_disk_hold_up_reading_for_all() {
+    let mut stepped = Stepped::open(Rigged::default(), &plain());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    let schema = schema("press");
+    for n in 0..1_100 {
+        stepped.inlet.put(scan_of(&schema, n));
+    }
+    stepped.settle();
+    let store = stepped.store.clone();
+    let refuse = |seq| store.refuse(&name("cloud"), seq, "no".to_owned(), 9);
+    (2..=1_000).for_each(refuse);
+    assert!(!store.read(1, LIMIT).await.unwrap().is_empty(), "999");
+    refuse(1_001);
+    let mut read = std::pin::pin!(store.read(1, LIMIT));
+    let mut waits = async || {
+        let read = read.as_mut();
+        tokio::time::timeout(Duration::ZERO, read).await.is_err()
+    };
+    assert!(waits().await, "1,000");
+    refuse(1_002);
+    assert!(waits().await, "and more");
+    stepped.writer.turn();
+    assert!(!read.await.unwrap().is_empty(), "they are on disk");
+    assert_eq!(store.status().dead_letters, 1_001);
 }
 
 #[tokio::test]

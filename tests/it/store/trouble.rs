@@ -15,11 +15,11 @@ use super::sample::{LIMIT, Running, name, scan, settings, told};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A small file system in memory, gone with this.
-struct Small(PathBuf);
+pub(super) struct Small(PathBuf);
 
 impl Small {
     /// `None`: this process may not mount.
-    fn mount(dir: &Path, megabytes: u32) -> Option<Self> {
+    pub(super) fn mount(dir: &Path, megabytes: u32) -> Option<Self> {
         let options = format!("size={megabytes}m");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
@@ -37,7 +37,7 @@ impl Drop for Small {
     }
 }
 
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "{what}");

@@ -30,6 +30,7 @@ impl FjallEngine {
         match preflight::torn(&live) {
             Ok(torn) if torn.is_empty() => (),
             Ok(_) => return Ok(Look::Ailing("a journal's end is torn".to_owned())),
+            Err(error) if error.is_of_a_place() => return Ok(Look::Ailing(error.to_string())),
             Err(EngineError::Disk(error)) if is_of_the_disk(&error) => return Err(error.into()),
             Err(error) => return Ok(Look::Ailing(error.to_string())),
         }

@@ -35,7 +35,7 @@ pub(super) struct Queue {
     announced: BTreeMap<u64, Arc<Record>>,
     scans: BTreeMap<i64, u64>,
     pub(super) consumers: [Consumer; 2],
-    /// Whether blocks were damaged: what of a device was in them nobody knows.
+    /// Whether blocks were damaged: cursors pass over what was in them.
     pub(super) damaged: bool,
 }
 
@@ -117,14 +117,15 @@ impl Queue {
             _ => RangeSet::new(),
         };
         match event.name {
-            EventName::RecordsDropped | EventName::RecordsRefused if mine => {
+            EventName::RecordsDropped | EventName::RecordsRefused | EventName::RecordsLost
+                if mine =>
+            {
+                consumer.named.extend(&ranges("hole"));
                 consumer.named.extend(&ranges("seq"));
                 let device = consumer.named_of.entry(event.device.clone()).or_default();
                 device.extend(&ranges("device_seq"));
             }
-            EventName::RecordsLost | EventName::GatewayStarted => {
-                consumer.named.extend(&ranges("hole"));
-            }
+            EventName::GatewayStarted => consumer.named.extend(&ranges("hole")),
             _ => (),
         }
     }
@@ -164,7 +165,7 @@ impl Queue {
             for (device, known) in &devices {
                 let last = known.bounds().map_or(0, |(_, last)| last);
                 assert!(
-                    self.damaged || known.first_missing(1) == last + 1,
+                    known.first_missing(1) == last + 1,
                     "{upstream}: a number of {device:?} is neither received nor named: {known:?}"
                 );
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay::reading::{
-    Body, Clock, MapHash, Observation, Outlet, Reading, Record, Scan, Schema, SchemaPoint,
-    SystemClock, Value, ValueType,
+    Body, Clock, EventName, MapHash, Observation, Outlet, Reading, Record, Scan, Schema,
+    SchemaPoint, SystemClock, Value, ValueType,
 };
 use forebay::store::settings::Start;
 
@@ -131,7 +131,7 @@ impl Texts {
     pub(in super::super) fn is_genuine(&self, record: &Record) -> bool {
         match &record.body {
             Body::Scan(scan) => self.0.get(record.device_seq as usize) == Some(&scan.readings),
-            Body::Event(event) => event.device.is_none(),
+            Body::Event(event) => event.device.is_none() || event.name == EventName::RecordsLost,
             Body::Description(_) => false,
         }
     }

@@ -1,0 +1,119 @@
+//! Making an engine: a new one, or one of what is intact in the files of another.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::super::folders::{DAMAGED, LIVE, NEW, mark_changed, quarantine, sync_folder};
+use super::super::{Engine, EngineError, Kind, Opening, Write, salvage};
+use super::{FjallEngine, MEMTABLE};
+
+/// The journal grows to about this before it makes room.
+const JOURNAL: u64 = 64 << 20;
+
+impl FjallEngine {
+    /// Makes a new engine of every intact value in the files of the one in `dir`, which moves to `quarantine`.
+    ///
+    /// Interrupted at any point it is resumed by the next [`Self::open`]. Needs as much space again as the values take.
+    ///
+    /// # Errors
+    /// [`EngineError::Disk`]; the old files are all there still.
+    pub fn rebuild(dir: &Path, why: String) -> Result<(Self, Opening), EngineError> {
+        let (live, damaged) = (dir.join(LIVE), dir.join(DAMAGED));
+        mark_changed(dir)?;
+        if live.exists() {
+            // One that is there still was replaced by the live one already.
+            quarantine(dir)?;
+            fs::rename(&live, &damaged)?;
+            sync_folder(dir)?;
+        }
+        has_room(dir, &damaged)?;
+        let engine = Self::create_with(dir, |engine| engine.fill_from(&damaged))?;
+        let quarantine = quarantine(dir)?;
+        Ok((
+            engine,
+            Opening {
+                rebuilt: Some(why),
+                quarantine,
+                ..Opening::default()
+            },
+        ))
+    }
+
+    pub(super) fn create(dir: &Path) -> Result<Self, EngineError> {
+        Self::create_with(dir, |_| Ok(()))
+    }
+
+    /// A power cut while fjall makes a database leaves one that never opens: so it is made under another name.
+    fn create_with(
+        dir: &Path,
+        fill: impl FnOnce(&Self) -> Result<(), EngineError>,
+    ) -> Result<Self, EngineError> {
+        let (new, live) = (dir.join(NEW), dir.join(LIVE));
+        if new.exists() {
+            fs::remove_dir_all(&new)?;
+        }
+        if let Err(error) = Self::make(&new, fill) {
+            // Others on the file system need the room meanwhile.
+            let _ = fs::remove_dir_all(&new);
+            return Err(error);
+        }
+        fs::rename(&new, &live)?;
+        sync_folder(dir)?;
+        Self::open_live(&live)
+    }
+
+    fn make(
+        new: &Path,
+        fill: impl FnOnce(&Self) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let engine = Self::open_live(new)?;
+        fill(&engine)?;
+        engine.sync()?;
+        // fjall does not sync the folder after it has made a keyspace in it.
+        sync_folder(&new.join("keyspaces"))?;
+        Ok(sync_folder(new)?)
+    }
+
+    fn fill_from(&self, damaged: &Path) -> Result<(), EngineError> {
+        let mut notes = salvage::Saved::new();
+        for path in salvage::files(damaged)? {
+            salvage::scan(&path, |_, found| {
+                if found.kind == Kind::Block {
+                    let write = Write {
+                        kind: found.kind,
+                        key: found.key.to_vec(),
+                        value: Some(found.bytes.to_vec()),
+                    };
+                    return self.append(vec![write], false);
+                }
+                salvage::keep(&mut notes, found);
+                Ok(())
+            })?;
+        }
+        self.put_back(&notes)
+    }
+}
+
+/// Whether there is room for what a rebuild writes at least: tried without, it would wear the disk each time and end the
+/// same. The tables are written anew, and all that is written goes through a journal.
+fn has_room(dir: &Path, damaged: &Path) -> io::Result<()> {
+    let mut tables = 0u64;
+    for file in salvage::files(damaged)? {
+        if file.extension().is_none_or(|end| end != "jnl") {
+            tables = tables.saturating_add(fs::metadata(&file)?.len());
+        }
+    }
+    let needed = (tables.saturating_add(tables.min(JOURNAL))).saturating_sub(2 * MEMTABLE);
+    let found = rustix::fs::statvfs(dir)?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if free < needed {
+        let text = format!(
+            "a rebuild needs {} MiB free at least, {} MiB are",
+            needed >> 20,
+            free >> 20
+        );
+        return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+    }
+    Ok(())
+}
