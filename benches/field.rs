@@ -210,6 +210,7 @@ fn utilisation(baud_rate: u32, time: Duration) -> f64 {
     let transport = Transport::ModbusRtu(SerialSettings {
         port: "unused".into(),
         bus,
+        rs485: None,
     });
     let one = character * (8 + answer) + silence * 2 + ANSWER;
     let every = one * 3;

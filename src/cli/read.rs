@@ -15,7 +15,7 @@ use crate::config::split_address;
 use crate::field::FieldError;
 use crate::field::explain::explain;
 use crate::field::modbus::map::Table;
-use crate::field::settings::{BusSettings, Parity, SerialSettings, Transport};
+use crate::field::settings::{BusSettings, Parity, Rs485, SerialSettings, Transport};
 use crate::support::units::parse_duration;
 
 /// What to read, and where.
@@ -49,6 +49,9 @@ pub struct ReadArguments {
     /// Stop bits
     #[arg(long, default_value_t = 1, requires = "wire", value_parser = clap::value_parser!(u8).range(1..=2))]
     stop_bits: u8,
+    /// The driver switches the direction of an RS-485 transceiver, with RTS
+    #[arg(long, requires = "rtu")]
+    rs485: bool,
     /// How long to wait for an answer
     #[arg(long, default_value = "1s", requires = "wire", value_parser = parse_duration)]
     timeout: Duration,
@@ -128,7 +131,8 @@ impl ReadArguments {
             return Some(Transport::ModbusRtuOverTcp { host, port, bus });
         }
         let port = self.rtu.clone()?;
-        Some(Transport::ModbusRtu(SerialSettings { port, bus }))
+        let rs485 = self.rs485.then(Rs485::default);
+        Some(Transport::ModbusRtu(SerialSettings { port, bus, rs485 }))
     }
 }
 

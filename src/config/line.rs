@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::fields::Fields;
+use super::fields::{Fields, wrong_type};
 use super::log::{Finding, Span};
 use super::map::{OwnQuirks, read_quirks};
-use crate::field::settings::{BusSettings, LineSettings, Parity, SerialSettings, Transport};
+use super::tree::Value;
+use crate::field::settings::{
+    BusSettings, LineSettings, Parity, Rs485, RtsLevel, SerialSettings, Transport,
+};
 use crate::reading::Name;
 
 /// A line and where it is named.
@@ -85,13 +88,14 @@ fn refuse_protocol(fields: &Fields<'_>, word: &str) {
     }
 }
 
-const SERIAL_KEYS: [&str; 6] = [
+const SERIAL_KEYS: [&str; 7] = [
     "port",
     "baud_rate",
     "data_bits",
     "parity",
     "stop_bits",
     "turnaround",
+    "rs485",
 ];
 
 fn read_tcp(fields: &Fields<'_>) -> Option<Transport> {
@@ -155,7 +159,46 @@ fn read_rtu(fields: &Fields<'_>) -> Option<Transport> {
         fields.missing("port", "write port = \"/dev/serial/by-id/…\"");
     }
     let bus = read_bus(fields);
-    Some(Transport::ModbusRtu(SerialSettings { port: port?, bus }))
+    let rs485 = read_rs485(fields);
+    Some(Transport::ModbusRtu(SerialSettings {
+        port: port?,
+        bus,
+        rs485,
+    }))
+}
+
+/// `rs485`: `true`, or a table of what the system has not set as it must be.
+fn read_rs485(fields: &Fields<'_>) -> Option<Rs485> {
+    let entry = fields.entry("rs485")?;
+    match entry.node.value {
+        Value::Bool(is_wanted) => return is_wanted.then(Rs485::default),
+        Value::Table(_) => {}
+        _ => {
+            let finding = wrong_type(entry, "true, false or a table");
+            fields.log.push(finding.mend("write rs485 = true"));
+            return None;
+        }
+    }
+    let fields = fields.fields("rs485")?;
+    let levels = [("high", RtsLevel::High), ("low", RtsLevel::Low)];
+    let rs485 = Rs485 {
+        rts_on_send: fields.choice("rts_on_send", &levels),
+        delay_before: read_rts_delay(&fields, "delay_before"),
+        delay_after: read_rts_delay(&fields, "delay_after"),
+    };
+    fields.finish();
+    Some(rs485)
+}
+
+/// Whole milliseconds: the kernel knows no others, and none beyond 100.
+fn read_rts_delay(fields: &Fields<'_>, key: &'static str) -> Option<Duration> {
+    let delay = fields.duration(key, Duration::ZERO..=Duration::from_millis(100))?;
+    if delay.subsec_micros() % 1000 != 0 {
+        let reason = format!("`{key}` must be whole milliseconds");
+        let finding = Finding::error(fields.at(key), reason);
+        fields.log.push(finding.mend("write \"1ms\" or \"2ms\""));
+    }
+    Some(delay)
 }
 
 fn read_rtu_over_tcp(fields: &Fields<'_>) -> Option<Transport> {
@@ -163,6 +206,11 @@ fn read_rtu_over_tcp(fields: &Fields<'_>) -> Option<Transport> {
         "port",
         "`port` belongs to a serial line",
         "write address = \"10.0.2.15:4001\"",
+    );
+    fields.refuse(
+        "rs485",
+        "`rs485` belongs to a serial port of this machine",
+        "remove it: the converter switches the direction of its bus",
     );
     let bus = read_bus(fields);
     let (host, port) = read_address(fields)?;

@@ -64,6 +64,28 @@ pub struct SerialSettings {
     pub port: PathBuf,
     /// The bus.
     pub bus: BusSettings,
+    /// How the driver switches the direction of an RS-485 transceiver; `None`: it is not told to.
+    pub rs485: Option<Rs485>,
+}
+
+/// How a driver switches the direction of an RS-485 transceiver with RTS. What is `None` stays as the system has set it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rs485 {
+    /// RTS while sending.
+    pub rts_on_send: Option<RtsLevel>,
+    /// From switching to the first bit, in whole milliseconds.
+    pub delay_before: Option<Duration>,
+    /// From the last bit to switching back, in whole milliseconds.
+    pub delay_after: Option<Duration>,
+}
+
+/// Level of the line RTS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RtsLevel {
+    /// High.
+    High,
+    /// Low.
+    Low,
 }
 
 /// What the characters and silences of a serial bus take.

@@ -1,4 +1,4 @@
-//! The clocks of the operating system. The only file with `unsafe` code.
+//! The clocks of the operating system. The crates used here have no safe form of `adjtimex`.
 #![allow(unsafe_code)]
 
 use super::{BootId, ClockSource, Stamp};

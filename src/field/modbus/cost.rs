@@ -91,6 +91,7 @@ mod tests {
                 turnaround: Duration::from_millis(5),
                 ..BusSettings::default()
             },
+            rs485: None,
         });
         let cost = ReadCost::least(&transport, Duration::from_millis(2));
         // 11 bits a character: 8 + 5 + 20 characters, twice 3.5 characters of silence, the turnaround and the delay.

@@ -1,18 +1,18 @@
 //! Opening what carries the bytes: a TCP socket or a serial port.
 
+mod ioctl;
+mod serial;
+
 use std::fmt::Debug;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_serial::{SerialPort, SerialPortBuilderExt, SerialStream};
 
-use crate::field::settings::{Parity, SerialSettings, Transport};
+use crate::field::settings::Transport;
 
 /// What carries the bytes.
 pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + Debug {}
@@ -79,9 +79,12 @@ pub fn opener(transport: &Transport) -> Opener {
                 Box::pin(async move { tcp(&host, port).await })
             })
         }
-        Transport::ModbusRtu(serial) => Box::new(move || {
-            let serial = serial.clone();
-            Box::pin(async move { serial_port(&serial) })
+        Transport::ModbusRtu(settings) => Box::new(move || {
+            let settings = settings.clone();
+            Box::pin(async move {
+                let port = serial::open(&settings)?;
+                Ok(Box::new(port) as Box<dyn Wire>)
+            })
         }),
     }
 }
@@ -98,111 +101,4 @@ async fn tcp(host: &str, port: u16) -> io::Result<Box<dyn Wire>> {
     sockopt::set_tcp_keepintvl(&stream, KEEPALIVE.1)?;
     sockopt::set_tcp_keepcnt(&stream, KEEPALIVE.2)?;
     Ok(Box::new(stream))
-}
-
-fn serial_port(serial: &SerialSettings) -> io::Result<Box<dyn Wire>> {
-    let path = serial.port.to_string_lossy();
-    let bus = &serial.bus;
-    let data_bits = tokio_serial::DataBits::try_from(bus.data_bits)
-        .map_err(|()| io::Error::new(io::ErrorKind::InvalidInput, "data bits are 5 to 8"))?;
-    let stop_bits = tokio_serial::StopBits::try_from(bus.stop_bits)
-        .map_err(|()| io::Error::new(io::ErrorKind::InvalidInput, "stop bits are 1 or 2"))?;
-    let parity = match bus.parity {
-        Parity::None => tokio_serial::Parity::None,
-        Parity::Odd => tokio_serial::Parity::Odd,
-        Parity::Even => tokio_serial::Parity::Even,
-    };
-    let port = tokio_serial::new(path, bus.baud_rate)
-        .data_bits(data_bits)
-        .parity(parity)
-        .stop_bits(stop_bits)
-        .exclusive(true)
-        .open_native_async()?;
-    warn_of_ignored(serial, &port, (data_bits, parity, stop_bits));
-    if let Err(error) = shorten_latency(Path::new(USB_SERIAL), &serial.port) {
-        let port = serial.port.display();
-        tracing::warn!("{port}: the adapter keeps bytes back: {error}");
-    }
-    Ok(Box::new(port))
-}
-
-/// Drivers take settings that they then ignore: pseudo terminals have no parity, some adapters not every speed.
-fn warn_of_ignored(
-    serial: &SerialSettings,
-    port: &SerialStream,
-    wanted: (
-        tokio_serial::DataBits,
-        tokio_serial::Parity,
-        tokio_serial::StopBits,
-    ),
-) {
-    let ignored = [
-        (
-            "baud_rate",
-            port.baud_rate().is_ok_and(|is| is != serial.bus.baud_rate),
-        ),
-        ("data_bits", port.data_bits().is_ok_and(|is| is != wanted.0)),
-        ("parity", port.parity().is_ok_and(|is| is != wanted.1)),
-        ("stop_bits", port.stop_bits().is_ok_and(|is| is != wanted.2)),
-    ];
-    let names: Vec<_> = ignored
-        .iter()
-        .filter_map(|&(name, is)| is.then_some(name))
-        .collect();
-    if !names.is_empty() {
-        let port = serial.port.display();
-        tracing::warn!("{port}: the driver ignores {}", names.join(", "));
-    }
-}
-
-/// Where the kernel shows USB adapters by the names of their terminals.
-const USB_SERIAL: &str = "/sys/bus/usb-serial/devices";
-
-/// Some adapters (FTDI) keep bytes back for 16 ms, in the hope of more: longer than most devices take to answer. Gives
-/// whether there was something to shorten.
-fn shorten_latency(devices: &Path, port: &Path) -> io::Result<bool> {
-    let Some(terminal) = fs::canonicalize(port)?.file_name().map(PathBuf::from) else {
-        return Ok(false);
-    };
-    let timer = devices.join(terminal).join("latency_timer");
-    let Ok(text) = fs::read_to_string(&timer) else {
-        // No such adapter.
-        return Ok(false);
-    };
-    if text.trim().parse::<u32>().is_ok_and(|ms| ms <= 1) {
-        return Ok(false);
-    }
-    let told = |error| {
-        let (timer, ms) = (timer.display(), text.trim());
-        io::Error::other(format!(
-            "{timer} is {ms} ms and cannot be set to 1: {error}"
-        ))
-    };
-    fs::write(&timer, "1").map(|()| true).map_err(told)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_adapter_that_keeps_bytes_back_is_told_not_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let adapter = folder.path().join("ttyUSB7");
-        fs::create_dir(&adapter).unwrap();
-        let port = adapter.join("ttyUSB7");
-        fs::write(&port, "").unwrap();
-        assert!(
-            !shorten_latency(folder.path(), &port).unwrap(),
-            "it has no timer"
-        );
-        let timer = adapter.join("latency_timer");
-        fs::write(&timer, "16\n").unwrap();
-        assert!(shorten_latency(folder.path(), &port).unwrap());
-        assert_eq!(fs::read_to_string(&timer).unwrap(), "1");
-        assert!(
-            !shorten_latency(folder.path(), &port).unwrap(),
-            "it is short by now"
-        );
-    }
 }

@@ -1,9 +1,11 @@
 //! Files, folders, devices: how a site is put together.
 
 use std::path::Path;
+use std::time::Duration;
 
 use forebay::config::{self, Config, InMemory, Report, Severity};
 use forebay::field::modbus::map::RawType;
+use forebay::field::settings::{Rs485, RtsLevel, Transport};
 use forebay::upstream::settings::{Secret, UpstreamSettings};
 use proptest::prelude::*;
 
@@ -63,6 +65,45 @@ fn an_empty_site_has_the_documented_defaults() {
         .file(MAIN, "")
         .set("STATE_DIRECTORY", "/a:/b");
     assert_eq!(good(&host).gateway.state_dir, Path::new("/a"));
+}
+
+/// The direction of `[line.bus]` with these lines in it.
+fn rs485(lines: &str) -> Result<Option<Rs485>, Vec<String>> {
+    let text = format!("[line.bus]\nprotocol = \"modbus-rtu\"\nport = \"/dev/ttyS1\"\n{lines}\n");
+    let host = InMemory::default().file(MAIN, text);
+    if load(&host).is_err() {
+        return Err(errors(&host));
+    }
+    match &good(&host).lines[0].transport {
+        Transport::ModbusRtu(serial) => Ok(serial.rs485),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_direction_of_rs485_is_left_alone_or_switched() {
+    assert_eq!(rs485(""), Ok(None));
+    assert_eq!(rs485("rs485 = false"), Ok(None));
+    assert_eq!(rs485("rs485 = true"), Ok(Some(Rs485::default())));
+    let table = r#"rs485 = { rts_on_send = "low", delay_before = "1ms", delay_after = "0s" }"#;
+    let wanted = Rs485 {
+        rts_on_send: Some(RtsLevel::Low),
+        delay_before: Some(Duration::from_millis(1)),
+        delay_after: Some(Duration::ZERO),
+    };
+    assert_eq!(rs485(table), Ok(Some(wanted)));
+    for (wrong, reason) in [
+        ("rs485 = 1", "`rs485` must be true, false or a table"),
+        (r#"rs485.rts_on_send = "up""#, "cannot be \"up\""),
+        (r#"rs485.delay_before = "1.5ms""#, "whole milliseconds"),
+        (r#"rs485.delay_after = "1s""#, "must be 0s to 100ms"),
+    ] {
+        let errors = rs485(wrong).unwrap_err();
+        assert!(errors[0].contains(reason), "{errors:?}");
+    }
+    let line = "[line.a]\nprotocol = \"modbus-rtu-over-tcp\"\naddress = \"a:1\"\nrs485 = true\n";
+    let errors = errors(&InMemory::default().file(MAIN, line));
+    assert!(errors[0].contains("belongs to a serial port"), "{errors:?}");
 }
 
 #[test]

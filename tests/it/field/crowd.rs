@@ -28,6 +28,7 @@ fn transport() -> Transport {
     Transport::ModbusRtu(SerialSettings {
         port: "unused".into(),
         bus: BusSettings::default(),
+        rs485: None,
     })
 }
 

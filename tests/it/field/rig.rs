@@ -251,7 +251,11 @@ const BUS: BusSettings = BusSettings {
 
 pub(super) fn rtu(port: &std::path::Path) -> Transport {
     let port = port.into();
-    Transport::ModbusRtu(SerialSettings { port, bus: BUS })
+    Transport::ModbusRtu(SerialSettings {
+        port,
+        bus: BUS,
+        rs485: None,
+    })
 }
 
 pub(super) fn rtu_over_tcp(port: u16) -> Transport {
