@@ -8,6 +8,7 @@ pub mod known;
 mod ledger;
 mod link;
 pub mod map;
+mod pause;
 mod pipe;
 pub mod plan;
 pub mod search;

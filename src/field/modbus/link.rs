@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::frame::{Found, ReadRequest, find_mbap, find_rtu};
 use super::ledger::{Ledger, Settled};
+use super::pause::Pause;
 use super::wire::{Bus, Framing, Wire};
 
 /// What a request is, beside its bytes.
@@ -72,6 +73,7 @@ pub(super) struct Link {
     transaction: u16,
     /// No request before this: silence after the last byte, or the rest after connecting.
     quiet_until: Instant,
+    pause: Pause,
     answered: bool,
     stale: u64,
     /// How long the device took to answer last, the characters on the wire left out.
@@ -95,6 +97,7 @@ impl Link {
             input: BytesMut::with_capacity(512),
             transaction: fastrand::u16(..),
             quiet_until: Instant::now() + pause.max(bus.silence),
+            pause: Pause::default(),
             answered: false,
             stale: 0,
             answer_time: Duration::ZERO,
@@ -170,11 +173,7 @@ impl Link {
         bytes: &[u8],
         exchange: &Exchange,
     ) -> Result<Bytes, Fault> {
-        let rested = self.quiet_until + exchange.delay;
-        // A timer that is due already waits for the next full millisecond all the same.
-        if rested > Instant::now() {
-            sleep_until(rested).await;
-        }
+        self.pause.until(self.quiet_until + exchange.delay).await;
         self.drain(exchange).await?;
         // Before the bytes go out: some drivers say that they have when they have only taken them.
         let began = Instant::now();
