@@ -5,6 +5,7 @@ mod class;
 mod device;
 pub mod error;
 pub mod explain;
+mod identifying;
 pub mod inbox;
 mod keeper;
 pub mod learned;

@@ -16,6 +16,7 @@ use crate::field::learned::LearnedFile;
 use crate::field::load::{ClassLoad, loads};
 use crate::field::modbus::cost::LEAST_TCP;
 use crate::field::modbus::frame::ReadRequest;
+use crate::field::modbus::identity::Identity;
 use crate::field::modbus::known::Known;
 use crate::field::modbus::plan::Block;
 use crate::field::settings::{DeviceSettings, LineSettings};
@@ -134,6 +135,9 @@ impl<'a> LinePlan<'a> {
                 device.name, device.unit
             ));
             text.push_str(&limits(known));
+            if let Some(identity) = &device.map.identity {
+                text.push_str(&format!("  asked at each connect: {identity}\n"));
+            }
             for class in classes {
                 text.push_str(&format!("  {}\n", heading(class)));
                 let rows = rows(device, class);
@@ -180,8 +184,10 @@ impl<'a> LinePlan<'a> {
                 "device": device.name.as_str(),
                 "unit": device.unit,
                 "enabled": device.enabled,
+                "identity": device.map.identity.as_ref().map(Identity::to_string),
                 "registers_per_read": known.registers_per_read,
                 "bits_per_read": known.bits_per_read,
+                "answer_seconds": known.answer_time.map(|time| time.as_secs_f64()),
                 "classes": classes.collect::<Vec<_>>(),
             })
         });
@@ -193,14 +199,20 @@ impl<'a> LinePlan<'a> {
     }
 }
 
-/// What the device was found to give at once, where that is less than its map says.
+/// What the device was found to give at once, where that is less than its map says, and how long it takes.
 fn limits(known: &Known) -> String {
     let limit = |most: Option<u16>, what| {
         most.map_or_else(String::new, |most| {
             format!("  learned: at most {most} {what} in a read\n")
         })
     };
-    limit(known.registers_per_read, "registers") + &limit(known.bits_per_read, "bits")
+    let answers = known.answer_time.map_or_else(String::new, |time| {
+        format!(
+            "  learned: begins to answer after {}, which is reckoned with\n",
+            milliseconds(time)
+        )
+    });
+    limit(known.registers_per_read, "registers") + &limit(known.bits_per_read, "bits") + &answers
 }
 
 fn heading(class: &ClassLoad) -> String {

@@ -148,6 +148,9 @@ fn read_map(
     // The device knows better than its line, and that better than the map: a gateway is a thing of the line.
     let of_line = line.map(|line| line.quirks).unwrap_or_default();
     whole.quirks = map::read_quirks(fields).over(of_line.over(whole.quirks));
+    if fields.bool("identify") == Some(false) {
+        whole.identity = None;
+    }
     if let Some((points, _)) = points {
         whole.merge(fields.log, points);
     }

@@ -1,6 +1,7 @@
 //! Device maps: from a file to points that can be read and decoded.
 
 mod codes;
+mod identify;
 mod invalid;
 mod point;
 mod raw_type;
@@ -14,6 +15,7 @@ use super::fields::{Fields, name};
 use super::log::{Finding, Log, Span};
 use super::suggest::did_you_mean;
 use super::tree::{Table, Value};
+use crate::field::modbus::identity::Identity;
 use crate::field::modbus::map::{Limits, Quirks};
 use crate::reading::Name;
 
@@ -29,6 +31,7 @@ pub(super) struct MapDraft {
     defaults: Defaults,
     pub(super) limits: Limits,
     pub(super) quirks: Quirks,
+    pub(super) identity: Option<Identity>,
     /// Periods of scan classes.
     pub(super) scans: Periods,
     pub(super) points: Vec<Draft>,
@@ -67,7 +70,6 @@ pub(super) fn read(log: &Log, table: &Table, file: Span) -> MapDraft {
     for (key, mend) in [
         ("extends", "copy the points into this map"),
         ("omit", "leave the points out of this map"),
-        ("identify", "remove the table"),
         ("repeat", "write the points out"),
         ("frame", "frames belong to serial maps, which come later"),
     ] {
@@ -77,6 +79,10 @@ pub(super) fn read(log: &Log, table: &Table, file: Span) -> MapDraft {
         map.defaults = read_defaults(&defaults);
     }
     map.defaults.enums = codes::read_enums(&fields);
+    if let Some(fields) = fields.fields("identify") {
+        map.identity = identify::read(&fields, &map.defaults);
+        fields.finish();
+    }
     map.limits = read_limits(&fields, map.limits);
     map.quirks = read_quirks(&fields).over(map.quirks);
     if let Some((scans, _)) = fields.table("scans") {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::class::Class;
 use super::error::FieldError;
+use super::identifying::Identifying;
 use super::lessons::Lessons;
 use super::modbus::client::{Answer, Manner};
 use super::modbus::cost::ReadCost;
@@ -22,6 +23,7 @@ pub(super) struct Device {
     pub(super) description: Arc<Description>,
     pub(super) classes: Vec<Class>,
     pub(super) lessons: Lessons,
+    pub(super) identifying: Identifying,
     /// What its reads take on the line, and the answer time that this is reckoned with, once that is known.
     cost: ReadCost,
     answer_time: Option<Duration>,
@@ -61,6 +63,7 @@ impl Device {
             description: Arc::clone(&settings.description),
             classes: settings.scans.iter().filter_map(class).collect(),
             lessons: Lessons::default(),
+            identifying: Identifying::new(settings.map.identity.clone(), settings.unit),
             cost,
             answer_time: None,
             delay: settings.delay,
@@ -72,17 +75,26 @@ impl Device {
         }
     }
 
-    /// The block that it is probed with now: class, block, request.
-    pub(super) fn next_probe(&mut self) -> Option<(usize, usize, ReadRequest)> {
+    /// The class and block that it is probed with now.
+    pub(super) fn next_probe(&mut self) -> Option<((usize, usize), ReadRequest)> {
         let classes = self.classes.iter().enumerate();
         let blocks = classes.flat_map(|(number, class)| {
             let blocks = class.blocks.iter().enumerate();
-            blocks.filter_map(move |(block, read)| Some((number, block, read.request?)))
+            blocks.filter_map(move |(block, read)| Some(((number, block), read.request?)))
         });
         let all: Vec<_> = blocks.collect();
         let turn = self.probe.checked_rem(all.len())?;
         self.probe = turn + 1;
         all.get(turn).copied()
+    }
+
+    /// Begins with what was learned of it in an earlier run.
+    pub(super) fn remember(&mut self, lessons: Lessons, transport: &Transport) {
+        if let Some(time) = lessons.known().answer_time {
+            self.answer_time = Some(time);
+            self.cost = ReadCost::new(transport, self.delay, time);
+        }
+        self.lessons = lessons;
     }
 
     /// The next scans are complete.
@@ -105,6 +117,7 @@ impl Device {
         let is_another = |before: Duration| before.abs_diff(measured) > before / 4;
         if self.answer_time.is_none_or(is_another) {
             self.answer_time = Some(measured);
+            self.lessons.measured(measured);
             self.cost = ReadCost::new(transport, self.delay, measured);
         }
     }

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ use crate::reading::Name;
 
 /// Longer than any file that this writes: 65,536 holes in each table.
 const MOST_BYTES: u64 = 32 << 20;
+
+/// No device is given more time to answer.
+const MOST_ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// The first key of each file, with the version of its form.
 const FORM: u32 = 1;
@@ -31,6 +35,8 @@ struct Form {
     registers_per_read: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bits_per_read: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_time_us: Option<u64>,
     holes: Vec<HoleForm>,
 }
 
@@ -105,6 +111,9 @@ impl LearnedFile {
             map: self.map.clone(),
             registers_per_read: known.registers_per_read,
             bits_per_read: known.bits_per_read,
+            answer_time_us: known
+                .answer_time
+                .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             holes: known.holes.iter().map(hole).collect(),
         };
         if let Some(folder) = self.path.parent() {
@@ -142,6 +151,10 @@ pub fn parse(bytes: &[u8], device: &str, map: &str) -> serde_json::Result<Option
         holes: holes.flatten().collect(),
         registers_per_read: form.registers_per_read.filter(|&most| most > 0),
         bits_per_read: form.bits_per_read.filter(|&most| most > 0),
+        answer_time: form
+            .answer_time_us
+            .map(Duration::from_micros)
+            .filter(|&time| time <= MOST_ANSWER_TIME),
     }))
 }
 
@@ -179,6 +192,7 @@ mod tests {
             }],
             registers_per_read: Some(60),
             bits_per_read: None,
+            answer_time: Some(Duration::from_micros(12_345)),
         }
     }
 

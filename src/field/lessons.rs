@@ -81,9 +81,21 @@ impl Lessons {
         }
     }
 
+    /// Notes how long the device takes to answer. Worth a write to the disk only where it is no longer about the same.
+    pub fn measured(&mut self, time: Duration) {
+        let before = self.known.answer_time;
+        if before.is_none_or(|before| before.abs_diff(time) > before / 2) {
+            self.known.answer_time = Some(time);
+            self.is_new = true;
+        }
+    }
+
     /// Everything is tried again.
     pub fn forget(&mut self) {
-        self.known = Known::default();
+        self.known = Known {
+            answer_time: self.known.answer_time,
+            ..Known::default()
+        };
         self.changed();
     }
 
@@ -135,6 +147,20 @@ mod tests {
         assert_eq!(tries[..4], [(60, 0), (120, 1), (240, 0), (480, 1)]);
         assert!((12..16).contains(&tries.len()), "{}", tries.len());
         assert_eq!(lessons.generation(), 2, "nothing new");
+    }
+
+    #[test]
+    fn an_answer_time_is_kept_where_it_is_another() {
+        let mut lessons = Lessons::new(Known::default());
+        let ms = Duration::from_millis;
+        lessons.measured(ms(10));
+        assert!(lessons.take_new().is_some());
+        lessons.measured(ms(14));
+        assert_eq!(lessons.take_new(), None);
+        lessons.measured(ms(16));
+        lessons.forget();
+        let kept = lessons.take_new().unwrap();
+        assert_eq!(kept.answer_time, Some(ms(16)));
     }
 
     #[test]

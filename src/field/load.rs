@@ -18,7 +18,8 @@ pub struct ClassLoad {
     pub period: Option<Duration>,
     /// The requests and where their points sit.
     pub plan: ScanPlan,
-    /// The time of each request, in the order of the plan, where the device answers at once.
+    /// The time of each request, in the order of the plan: with the answer time of the device where that is known, else as
+    /// if it answered at once.
     pub requests: Vec<Duration>,
 }
 
@@ -66,8 +67,11 @@ impl ClassLoad {
 
 /// The classes of a device, planned with what is `known` of it, in the order of their names.
 pub fn loads(transport: &Transport, device: &DeviceSettings, known: &Known) -> Vec<ClassLoad> {
-    let typical = ReadCost::typical(transport, device.delay);
-    let least = ReadCost::least(transport, device.delay);
+    let measured = known
+        .answer_time
+        .map(|time| ReadCost::new(transport, device.delay, time));
+    let typical = measured.unwrap_or_else(|| ReadCost::typical(transport, device.delay));
+    let least = measured.unwrap_or_else(|| ReadCost::least(transport, device.delay));
     let classes = device.scans.iter().map(|(class, &period)| {
         let plan = plan(&device.map, class, &typical, known);
         let time = |block: &Block| least.of_block(block);

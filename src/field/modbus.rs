@@ -4,6 +4,7 @@ pub mod client;
 pub mod cost;
 pub mod decode;
 pub mod frame;
+pub mod identity;
 pub mod known;
 mod ledger;
 mod link;

@@ -8,6 +8,7 @@ use super::modbus::client::{Answer, Client, Manner};
 use super::modbus::cost::ReadCost;
 use super::modbus::decode::{Places, Recipe};
 use super::modbus::frame::ReadRequest;
+use super::modbus::identity::Identity;
 use super::modbus::known::Known;
 use super::modbus::map::{DeviceMap, Point, Table};
 use super::modbus::plan::{Place, ScanPlan, plan};
@@ -27,6 +28,15 @@ pub struct PointRead {
     pub reading: Reading,
     /// Why there is nothing.
     pub error: Option<FieldError>,
+}
+
+/// What was read of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceRead {
+    /// What it says that it is, where its map describes another device: then no point has a value.
+    pub other: Option<String>,
+    /// Its points.
+    pub points: Vec<PointRead>,
 }
 
 /// Reads `count` places over a line that is opened for it, with as many requests as they need.
@@ -71,10 +81,13 @@ pub async fn read_points(
     line: &LineSettings,
     device: &DeviceSettings,
     wanted: &[Name],
-) -> Vec<PointRead> {
+) -> DeviceRead {
     let map = selected(&device.map, wanted);
     let Ok(class) = Name::new(CLASS) else {
-        return Vec::new();
+        return DeviceRead {
+            other: None,
+            points: Vec::new(),
+        };
     };
     let cost = ReadCost::typical(&line.transport, device.delay);
     let plan = plan(&map, &class, &cost, &Known::default());
@@ -92,8 +105,18 @@ pub async fn read_points(
         answered: false,
         away: None,
     };
+    let other = match &map.identity {
+        Some(identity) => asked.identify(identity).await,
+        None => None,
+    };
     let errors = asked.read_all(&map, &plan).await;
-    results(&map, &plan, &asked, &errors)
+    let mut points = results(&map, &plan, &asked, &errors);
+    if other.is_some() {
+        for point in &mut points {
+            point.reading = Reading::missing(Quality::WrongDevice);
+        }
+    }
+    DeviceRead { other, points }
 }
 
 /// What became of the points that are sent.
@@ -193,6 +216,20 @@ impl Asked {
         errors
     }
 
+    /// What the device says that it is, where that is not what it must be.
+    async fn identify(&mut self, identity: &Identity) -> Option<String> {
+        let width = identity.raw.width();
+        let read = self.read(identity.table, identity.address, width).await;
+        match read {
+            Ok(()) => {
+                let words = self.places(identity.table, identity.address, width);
+                identity.judge(&words).err()
+            }
+            Err(error @ FieldError::Exception(1..=3)) => Some(error.to_string()),
+            Err(_) => None,
+        }
+    }
+
     async fn read(&mut self, table: Table, address: u16, count: u16) -> Result<(), FieldError> {
         if let Some(error) = &self.away {
             return Err(error.clone());
@@ -217,8 +254,12 @@ impl Asked {
 
     /// What was read of a point; nothing where any place is missing.
     fn words(&self, point: &Point) -> Vec<u16> {
-        let end = point.address.saturating_add(point.raw.width() - 1);
-        let places = (point.address..=end).map(|address| self.places.get(&(point.table, address)));
+        self.places(point.table, point.address, point.raw.width())
+    }
+
+    fn places(&self, table: Table, address: u16, count: u16) -> Vec<u16> {
+        let end = address.saturating_add(count.saturating_sub(1));
+        let places = (address..=end).map(|address| self.places.get(&(table, address)));
         places
             .map(|word| word.copied())
             .collect::<Option<_>>()

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::error::{FieldError, Verdict};
-use super::modbus::client::{Client, Manner};
+use super::identifying::Finding;
+use super::modbus::client::{Answer, Client, Manner};
+use super::modbus::frame::ReadRequest;
 use super::schedule::Took;
 use super::session::{Session, SessionEnd};
-use crate::reading::{Event, EventName, Name, Quality, Stamp};
+use crate::reading::{Detail, Event, EventName, Name, Quality, Stamp};
 
 impl Session {
     /// Takes the scan of a class one request further, and tells it when it is complete.
@@ -24,6 +26,13 @@ impl Session {
         };
         if let Some(quality) = device.silent {
             self.give_up(index, class, quality);
+            return Ok(());
+        }
+        if let Some(request) = device.identifying.due(began.boot_ns) {
+            return self.identify(client, (index, class), request).await;
+        }
+        if device.identifying.is_wrong() {
+            self.give_up(index, class, Quality::WrongDevice);
             return Ok(());
         }
         device.adapt(&self.settings.transport, &status.counters.answer_times);
@@ -44,7 +53,7 @@ impl Session {
             self.came_up(now);
             match (failed, error) {
                 (Some(block), Some(error)) => {
-                    self.fell_silent(index, (class, block), &error, now);
+                    self.fell_silent(index, Some((class, block)), &error, now);
                 }
                 _ => self.was_seen(index, now),
             }
@@ -55,6 +64,69 @@ impl Session {
             self.finish(index, class);
         }
         end.map_or(Ok(()), Err)
+    }
+
+    /// Asks a device whether it is the one that its map describes, before the scan of a class. Its turn comes again then;
+    /// where it does not say, that scan has no values.
+    async fn identify(
+        &mut self,
+        client: &mut Client,
+        (index, class): (usize, usize),
+        request: ReadRequest,
+    ) -> Result<(), SessionEnd> {
+        let (Some(device), Some(status)) =
+            (self.devices.get(index), self.status.devices.get(index))
+        else {
+            return Ok(());
+        };
+        let result = client.read(request, &device.manner, &status.counters).await;
+        let now = self.clock.now();
+        if let Some(end) = result.as_ref().err().and_then(SessionEnd::of) {
+            return Err(end);
+        }
+        self.came_up(now);
+        if let Err(error) = &result
+            && error.verdict() == Verdict::Silent
+        {
+            self.give_up(index, class, error.quality());
+            self.fell_silent(index, None, error, now);
+            return Ok(());
+        }
+        self.was_seen(index, now);
+        if self.judge(index, &result, now) == Finding::Nothing {
+            let quality = result.err().map_or(Quality::Crc, |error| error.quality());
+            self.give_up(index, class, quality);
+        }
+        Ok(())
+    }
+
+    /// Notes what a device says that it is, and tells where it is another than was known.
+    fn judge(&mut self, index: usize, result: &Result<Answer, FieldError>, now: Stamp) -> Finding {
+        let Some(device) = self.devices.get_mut(index) else {
+            return Finding::Nothing;
+        };
+        let finding = device.identifying.took(result, now.boot_ns);
+        let (name, line) = (device.name.clone(), &self.settings.name);
+        let expected = device.identifying.expected();
+        let event = Event::device(EventName::DeviceWrong, name.clone())
+            .text("line", line.as_str())
+            .text("expected", &expected);
+        match &finding {
+            Finding::Wrong { found, news: true } => {
+                tracing::warn!(
+                    "device {name} on line {line} is not what its map describes: {expected}, there it is {found}"
+                );
+                self.tell(event.text("found", found));
+            }
+            Finding::Right { again: true } => {
+                tracing::info!("device {name} on line {line} is what its map describes again");
+                device.forget_reports();
+                self.schedule.at_once(index, now);
+                self.tell(event.with("over", Detail::Bool(true)));
+            }
+            Finding::Wrong { .. } | Finding::Right { .. } | Finding::Nothing => {}
+        }
+        finding
     }
 
     /// Tells the scan of a class, with what was read of it.
@@ -107,7 +179,14 @@ impl Session {
         else {
             return Ok(());
         };
-        let Some((class, block, request)) = device.next_probe() else {
+        let began = self.clock.now();
+        // One that fell silent at this must show that it answers it.
+        let identity = device.identifying.due(began.boot_ns);
+        let probe = match identity {
+            Some(request) => Some((None, request)),
+            None => device.next_probe().map(|(at, request)| (Some(at), request)),
+        };
+        let Some((at, request)) = probe else {
             self.probing.answered(index);
             return Ok(());
         };
@@ -116,14 +195,13 @@ impl Session {
             offline: true,
             ..device.manner
         };
-        let began = self.clock.now();
         let result = client.read(request, &manner, &status.counters).await;
         let now = self.clock.now();
         if let Some(end) = result.as_ref().err().and_then(SessionEnd::of) {
             return Err(end);
         }
         self.came_up(now);
-        match result {
+        match &result {
             Err(error) if error.verdict() == Verdict::Silent => {
                 if let Some(device) = self.devices.get_mut(index) {
                     device.silent = Some(error.quality());
@@ -134,8 +212,13 @@ impl Session {
                 self.probing.failed(index, took, others, now.boot_ns);
             }
             _ => {
-                self.acquit_or_rest(index, (class, block), now);
+                if let Some(at) = at {
+                    self.acquit_or_rest(index, at, now);
+                }
                 self.came_back(index, now);
+                if at.is_none() {
+                    self.judge(index, &result, now);
+                }
             }
         }
         Ok(())
@@ -164,14 +247,21 @@ impl Session {
         }
     }
 
-    fn fell_silent(&mut self, index: usize, at: (usize, usize), error: &FieldError, now: Stamp) {
+    /// `at`: the class and block at which it did; `None`: when it was asked what it is.
+    fn fell_silent(
+        &mut self,
+        index: usize,
+        at: Option<(usize, usize)>,
+        error: &FieldError,
+        now: Stamp,
+    ) {
         let (Some(device), Some(status)) =
             (self.devices.get_mut(index), self.status.devices.get(index))
         else {
             return;
         };
         device.silent = Some(error.quality());
-        device.suspect = Some(at);
+        device.suspect = at;
         device.seen = true;
         status.online.set(false);
         self.probing.fell_silent(index, now.boot_ns);
@@ -208,6 +298,8 @@ impl Session {
             return;
         }
         self.probing.answered(index);
+        // Another one may have taken its place.
+        device.identifying.forget();
         device.forget_reports();
         self.schedule.at_once(index, now);
         let (name, line) = (device.name.clone(), &self.settings.name);

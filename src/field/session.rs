@@ -88,7 +88,7 @@ impl Session {
     pub(super) fn learn_from(&mut self, folder: &Path) {
         self.keeper = Keeper::new(folder, &self.settings.devices);
         for (index, device) in self.devices.iter_mut().enumerate() {
-            device.lessons = self.keeper.load(index);
+            device.remember(self.keeper.load(index), &self.settings.transport);
         }
     }
 
@@ -123,6 +123,9 @@ impl Session {
         inbox: &mut mpsc::Receiver<LineRequest>,
     ) -> SessionEnd {
         self.schedule.opened(self.clock.now());
+        for device in &mut self.devices {
+            device.identifying.forget();
+        }
         loop {
             // After each read one request has its turn, so that neither keeps the other from the line.
             if let Ok(request) = inbox.try_recv()

@@ -81,7 +81,7 @@ impl SimulatedDevice {
         }
     }
 
-    /// A device that has the places of `map`, all zero, and those between them that the map allows to be read over.
+    /// A device that has the places of `map`, all zero but for those that say what it is, and those between them that the map allows to be read over.
     pub fn of(unit: u8, map: &DeviceMap) -> Self {
         let this = Self::new(unit);
         let mut points: Vec<&Point> = map.points.iter().collect();
@@ -104,6 +104,12 @@ impl SimulatedDevice {
                 &vec![0; behind.saturating_sub(from).into()],
             );
             end = Some((point.table, behind));
+        }
+        if let Some(identity) = &map.identity
+            && let Some(value) = identity.is.first()
+            && let Some(words) = encode(&identity.raw, identity.order, value)
+        {
+            this.set(identity.table, identity.address, &words);
         }
         this
     }

@@ -96,6 +96,7 @@ fn a_site_is_read() {
 }
 
 mod golden;
+mod identity;
 mod model;
 mod shipped;
 mod site;

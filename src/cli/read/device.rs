@@ -10,7 +10,7 @@ use super::{
 use crate::cli::columns::Cell;
 use crate::cli::{FAILED, configuration, unknown, values};
 use crate::config::Config;
-use crate::field::once::{PointRead, read_points};
+use crate::field::once::{DeviceRead, PointRead, read_points};
 use crate::field::settings::{DeviceSettings, LineSettings};
 use crate::reading::Name;
 
@@ -27,16 +27,17 @@ pub(super) fn read(arguments: &ReadArguments) -> Answer {
             device.name
         ));
     }
-    let reads = block_on(read_points(line, device, &wanted))?;
+    let read = block_on(read_points(line, device, &wanted))?;
+    let reads = &read.points;
     let code = if reads.iter().any(|read| !read.words.is_empty()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FAILED)
     };
     let text = if arguments.json {
-        format!("{}\n", as_json(line, device, &reads))
+        format!("{}\n", as_json(line, device, &read))
     } else {
-        as_text(line, device, &reads, columns::colour())
+        as_text(line, device, &read, columns::colour())
     };
     Ok((text, code))
 }
@@ -69,10 +70,17 @@ fn named(device: &DeviceSettings, names: &[String]) -> Result<Vec<Name>, String>
     names.iter().map(find).collect()
 }
 
+/// Why a device may be another than its map describes, most likely first.
+const OTHER: [&str; 3] = [
+    "the unit id, the address or the port is that of another device",
+    "the map is that of another model: look for one of this device",
+    "a newer model of the same registers: `identify = false` at the device takes its word for it",
+];
+
 fn as_text(
     line: &LineSettings,
     device: &DeviceSettings,
-    reads: &[PointRead],
+    read: &DeviceRead,
     colour: bool,
 ) -> String {
     let mut text = format!(
@@ -92,10 +100,18 @@ fn as_text(
         "REGISTERS",
     ];
     let mut rows = vec![header.map(Cell::from).to_vec()];
-    rows.extend(reads.iter().map(row));
+    rows.extend(read.points.iter().map(row));
     text.push_str(&columns::columns(&rows, colour));
+    if let (Some(found), Some(identity)) = (&read.other, &device.map.identity) {
+        text.push_str(&format!(
+            "\nthis is not the device that the map describes: there {identity}, here it is {found}\n"
+        ));
+        for cause in OTHER {
+            text.push_str(&format!("  - {cause}\n"));
+        }
+    }
     let mut told = Vec::new();
-    for error in reads.iter().filter_map(|read| read.error.as_ref()) {
+    for error in read.points.iter().filter_map(|read| read.error.as_ref()) {
         if !told.contains(&error) {
             told.push(error);
             text.push_str(&format!("\n{}", words_for(error, &line.transport)));
@@ -128,8 +144,9 @@ fn hex(read: &PointRead) -> Vec<String> {
     }
 }
 
-fn as_json(line: &LineSettings, device: &DeviceSettings, reads: &[PointRead]) -> serde_json::Value {
-    let points: Vec<_> = reads
+fn as_json(line: &LineSettings, device: &DeviceSettings, read: &DeviceRead) -> serde_json::Value {
+    let points: Vec<_> = read
+        .points
         .iter()
         .map(|read| {
             let point = &read.point;
@@ -150,6 +167,10 @@ fn as_json(line: &LineSettings, device: &DeviceSettings, reads: &[PointRead]) ->
         "device": device.name.as_str(),
         "line": line.name.as_str(),
         "unit": device.unit,
+        "identity": device.map.identity.as_ref().map(|identity| json!({
+            "expected": identity.to_string(),
+            "found": read.other,
+        })),
         "points": points,
     })
 }

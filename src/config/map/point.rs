@@ -202,7 +202,7 @@ pub(in crate::config) fn is_numeric(
     number && names.is_none() && !matches!(bits, Some(Bits::One(_)))
 }
 
-fn check_extent(fields: &Fields<'_>, address: u16, raw: &RawType, span: Span) {
+pub(super) fn check_extent(fields: &Fields<'_>, address: u16, raw: &RawType, span: Span) {
     let end = u32::from(address) + u32::from(raw.width());
     if end > 65_536 {
         let reason = format!(

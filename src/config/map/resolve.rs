@@ -29,6 +29,7 @@ pub(in crate::config) fn resolve(log: &Log, draft: &MapDraft) -> DeviceMap {
         source: draft.source.clone(),
         limits: draft.limits,
         quirks: draft.quirks,
+        identity: draft.identity.clone(),
         points,
     }
 }

@@ -50,6 +50,15 @@ impl Recipe {
         }
     }
 
+    /// Of the value as it is in the registers, without any transformation.
+    pub fn plainly(raw: &RawType, order: Order) -> Self {
+        Self {
+            raw: raw.clone(),
+            order,
+            steps: None,
+        }
+    }
+
     /// Makes the reading. `factor` is the reading of the point's scale factor, where it has one.
     pub fn read(&self, places: Places<'_>, factor: Option<&Reading>) -> Reading {
         let result = match (places, &self.steps) {

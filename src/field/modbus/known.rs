@@ -1,5 +1,7 @@
 //! What was found out about a device beyond its map; pure.
 
+use std::time::Duration;
+
 use super::map::{DeviceMap, Table};
 
 /// What a device cannot read although its map says so, and how much of it at once.
@@ -11,6 +13,8 @@ pub struct Known {
     pub registers_per_read: Option<u16>,
     /// Most bits of one read, where that is less than the map says.
     pub bits_per_read: Option<u16>,
+    /// How long it takes to answer, the silence before its answer included: half of its answers took no longer.
+    pub answer_time: Option<Duration>,
 }
 
 /// Places that cannot be read.

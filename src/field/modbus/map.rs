@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::identity::Identity;
 use crate::reading::{Decimal, Name, PointKind, ValueType};
 
 /// Where the values of a device model sit.
@@ -16,6 +17,8 @@ pub struct DeviceMap {
     pub limits: Limits,
     /// Where it deviates from the standard.
     pub quirks: Quirks,
+    /// What devices of this model say that they are; `None`: it is not asked.
+    pub identity: Option<Identity>,
     /// The points in the order of the file; scale factors refer to them by index.
     pub points: Vec<Point>,
 }

@@ -342,8 +342,6 @@ fn what_comes_later_is_named_so() {
     let text = r#"
 extends = "base"
 omit = ["a"]
-[identify]
-holding = 1
 [repeat.string]
 count = 2
 [frame.a]
@@ -351,7 +349,7 @@ start = "x"
 [points]
 p = { holding = 0, type = "u16", pattern = "x" }
 "#;
-    let keys = ["extends", "omit", "identify", "repeat", "frame", "pattern"];
+    let keys = ["extends", "omit", "repeat", "frame", "pattern"];
     let expected = keys.map(|key| format!("`{key}` is not supported yet"));
     assert_eq!(reasons(text), expected);
     let serial = reasons("protocol = \"serial\"\n[points]\na = { coil = 0 }");

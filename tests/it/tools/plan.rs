@@ -1,6 +1,7 @@
 //! `forebay plan`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use forebay::field::learned::LearnedFile;
 use forebay::field::modbus::known::{Hole, Known};
@@ -81,6 +82,7 @@ fn what_was_found_out_about_a_device_is_planned_for() {
         }],
         registers_per_read: Some(60),
         bits_per_read: None,
+        answer_time: Some(Duration::from_micros(12_500)),
     };
     LearnedFile::new(&config.gateway.learned(), meter)
         .save(&known)

@@ -114,6 +114,30 @@ async fn points_of_a_device_are_shown_with_their_registers() {
     compare("read-silent.txt", &silent, &hide);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_device_than_the_map_describes_is_told_with_its_registers() {
+    let (port, _server) = serve(vec![unknown()]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let map = "[identify]\nholding = 2\ntype = \"u16\"\nis = 15240\n[points]\nvoltage = { holding = 0, type = \"f32\" }\n";
+    std::fs::write(folder.path().join("meter.toml"), map).unwrap();
+    let path = folder.path().join("forebay.toml");
+    let site = format!(
+        "[line.plc]\nprotocol = \"modbus-tcp\"\naddress = \"127.0.0.1:{port}\"\n\
+         [device.meter]\nline = \"plc\"\nmap = \"./meter.toml\"\nevery = \"1s\"\n"
+    );
+    std::fs::write(&path, site).unwrap();
+    let config = path.display().to_string();
+    let at = format!("127.0.0.1:{port}");
+    let hide = [(at.as_str(), "HOST:PORT")];
+    let all = printed(&forebay(&["read", "-c", &config, "meter"]));
+    compare("read-other.txt", &all, &hide);
+    let plan = printed(&forebay(&["plan", "-c", &config, "meter"]));
+    assert!(
+        plan.contains("asked at each connect: holding 2 is 15240"),
+        "{plan}"
+    );
+}
+
 #[test]
 fn wrong_usage_and_a_bad_configuration_are_told_apart() {
     let code = |arguments: &[&str]| forebay(arguments).status.code();
