@@ -33,10 +33,12 @@ impl Outbox {
         self.careful = self.careful.saturating_sub(1);
     }
 
-    /// The channel was closed while so many messages were out, which will all be submitted again.
+    /// The channel was closed while so many messages were out. Several will all be submitted again; after one alone the next
+    /// goes alone too, as it may be refused like it: the broker has to take one first.
     pub(super) fn closed(&mut self, out: usize) {
         self.careful = match out {
-            0 | 1 => self.careful.saturating_sub(out),
+            0 => self.careful,
+            1 => self.careful.saturating_sub(1).max(1),
             several => several.saturating_add(self.waiting.len()),
         };
     }
@@ -79,6 +81,14 @@ mod tests {
         }
         outbox.next(0);
         outbox.closed(1);
-        assert_eq!(token(outbox.next(1)), Some(7), "that was the last of them");
+        assert_eq!(
+            outbox.next(1),
+            None,
+            "it may be refused like the one before"
+        );
+        assert_eq!(token(outbox.next(0)), Some(7));
+        outbox.answered();
+        outbox.push(message(8));
+        assert_eq!(token(outbox.next(1)), Some(8), "one was taken");
     }
 }

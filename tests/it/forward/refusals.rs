@@ -173,18 +173,25 @@ async fn a_key_that_is_not_allowed_makes_dead_letters_and_no_key_at_all_stops() 
     assert_eq!(refused(&store), [1, 11, 21]);
     assert!(store.events().is_empty());
     forwarder.stop().await;
-    // A channel that is open keeps for a while what it was allowed.
-    allow("^nothing$");
-    store.add_scans(30);
-    let mut forwarder = Forwarder::start(to_amqp(amqp::of(&broker)), &store);
-    forwarder
-        .wait_for(|status| status.link == Link::Stopped)
-        .await;
-    assert_eq!(store.events()[0].name, EventName::UpstreamStopped);
-    allow(".*");
-    store.drained().await;
-    assert_eq!(refused(&store).len(), 3);
-    forwarder.stop().await;
+    // A channel that is open keeps for a while what it was allowed. Also where the backlog is larger than the window.
+    for (stops, inflight) in [(1, 100), (2, 7)] {
+        allow("^nothing$");
+        store.add_scans(60);
+        let settings = AmqpSettings {
+            inflight,
+            ..amqp::of(&broker)
+        };
+        let mut forwarder = Forwarder::start(to_amqp(settings), &store);
+        forwarder
+            .wait_for(|status| status.link == Link::Stopped)
+            .await;
+        let told: Vec<_> = store.events().iter().map(|event| event.name).collect();
+        assert_eq!(told, vec![EventName::UpstreamStopped; stops]);
+        allow(".*");
+        store.drained().await;
+        assert_eq!(refused(&store).len(), 3);
+        forwarder.stop().await;
+    }
 }
 
 #[tokio::test]
