@@ -156,8 +156,19 @@ pub struct DeclareQueue {
     pub name: String,
     /// Its kind.
     pub queue_type: QueueType,
+    /// How much it holds.
+    pub limits: QueueLimits,
     /// What it is bound to.
     pub bind: Option<Binding>,
+}
+
+/// How much a queue holds; `None`: all that its broker has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueLimits {
+    /// Bytes of messages (RabbitMQ `x-max-length-bytes`). A stream lets go of its oldest then; other queues take nothing more.
+    pub max_size: Option<u64>,
+    /// A stream lets go of what is older, in whole seconds (`x-max-age`).
+    pub max_age: Option<Duration>,
 }
 
 /// How messages get from an exchange to a queue.

@@ -1,5 +1,7 @@
 //! `[upstream.NAME]` with `kind = "amqp"`.
 
+mod declare;
+
 use super::Site;
 use super::broker::{self, Endpoints, Scheme};
 use super::routes::{self, Use};
@@ -7,9 +9,7 @@ use crate::config::fields::Fields;
 use crate::config::log::Finding;
 use crate::forward::route::Template;
 use crate::forward::settings::Routes;
-use crate::upstream::settings::{
-    AmqpSettings, Binding, Declare, DeclareQueue, Endpoint, ExchangeKind, QueueType, Unroutable,
-};
+use crate::upstream::settings::{AmqpSettings, Endpoint, Unroutable};
 
 /// The keys read here.
 pub(super) const KEYS: &[&str] = &[
@@ -59,8 +59,15 @@ pub(super) fn read(
         "forebay.{gateway}.{device}.describe",
         Use::Describe,
     );
-    let declare = read_declare(fields, name, site);
+    let declare = declare::read(fields, name, site);
     let (endpoints, vhost) = endpoints?;
+    if external && endpoints.iter().any(|endpoint| endpoint.tls.is_none()) {
+        let reason = "auth = \"external\" needs TLS: nobody shows a certificate without";
+        let finding = Finding::error(fields.at("url"), reason);
+        fields
+            .log
+            .push(finding.mend("write amqps:// in place of amqp://"));
+    }
     let settings = AmqpSettings {
         endpoints,
         vhost,
@@ -180,63 +187,4 @@ fn read_unroutable(fields: &Fields<'_>) -> Unroutable {
         );
     }
     Unroutable::Wait
-}
-
-fn read_declare(fields: &Fields<'_>, name: &str, site: &Site<'_>) -> Option<Declare> {
-    let Some(declare) = fields.fields("declare") else {
-        return (!fields.has("declare")).then(Declare::default);
-    };
-    let kinds = [
-        ("topic", ExchangeKind::Topic),
-        ("direct", ExchangeKind::Direct),
-        ("fanout", ExchangeKind::Fanout),
-        ("headers", ExchangeKind::Headers),
-    ];
-    let passive = declare.bool("passive").unwrap_or(false);
-    let kind = declare.choice("exchange", &kinds);
-    let queue = declare.filled_text("queue");
-    let types = [
-        ("classic", QueueType::Classic),
-        ("quorum", QueueType::Quorum),
-        ("stream", QueueType::Stream),
-    ];
-    let queue_type = declare.choice("queue_type", &types);
-    let bind = declare.text("bind").map(str::to_owned);
-    for key in ["queue_type", "bind"] {
-        if passive {
-            let reason = format!("`{key}` cannot be looked at: with `passive` nothing is made");
-            declare.refuse(key, reason, "remove it, or remove `passive`");
-        } else if !declare.has("queue") {
-            let reason = format!("`{key}` belongs to a queue to declare");
-            declare.refuse(key, reason, "add queue = \"NAME\"");
-        }
-    }
-    let exchange_name = fields.text("exchange").unwrap_or_default();
-    let exchange_name = exchange_name
-        .replace("{gateway}", site.gateway)
-        .replace("{upstream}", name);
-    let default_exchange = exchange_name.is_empty() && fields.has("exchange");
-    for (key, given) in [
-        ("exchange", declare.has("exchange")),
-        ("bind", bind.is_some()),
-    ] {
-        if default_exchange && given {
-            let reason = format!("`{key}` cannot apply to the default exchange \"\"");
-            declare.refuse(key, reason, "name an exchange, or remove it");
-        }
-    }
-    declare.finish();
-    let bind = bind.map(|key| Binding {
-        exchange: exchange_name.clone(),
-        key,
-    });
-    Some(Declare {
-        passive,
-        exchange: kind.map(|kind| (exchange_name, kind)),
-        queue: queue.map(|queue| DeclareQueue {
-            name: queue.to_owned(),
-            queue_type: queue_type.unwrap_or(QueueType::Classic),
-            bind,
-        }),
-    })
 }

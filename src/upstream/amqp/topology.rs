@@ -8,7 +8,9 @@ use lapin::{Channel, Connection, ErrorKind};
 
 use super::failure::failure;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::settings::{Binding, Declare, DeclareQueue, ExchangeKind, QueueType};
+use crate::upstream::settings::{
+    Binding, Declare, DeclareQueue, ExchangeKind, QueueLimits, QueueType,
+};
 
 /// Declares exchange, queue and binding, all durable. What exists with the same arguments stays as it is. With `passive`
 /// only looks whether exchange and queue are there.
@@ -75,16 +77,32 @@ async fn declare_queue(
         durable: true,
         ..QueueDeclareOptions::default()
     };
-    let mut arguments = FieldTable::default();
-    arguments.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString(queue_type(queue.queue_type).into()),
-    );
-    let declared = channel.queue_declare(short(&queue.name)?, options, arguments);
+    let declared = channel.queue_declare(short(&queue.name)?, options, arguments(queue));
     declared
         .await
         .map_err(|error| explain("queue", &queue.name, &error))?;
     Ok(())
+}
+
+/// RabbitMQ's names for what a queue is.
+fn arguments(queue: &DeclareQueue) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    let mut text = |name: &str, value: &str| {
+        arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+    };
+    text("x-queue-type", queue_type(queue.queue_type));
+    let QueueLimits { max_size, max_age } = queue.limits;
+    if let Some(age) = max_age {
+        text("x-max-age", &format!("{}s", age.as_secs()));
+    }
+    if max_size.is_some() && queue.queue_type != QueueType::Stream {
+        // Else it would drop its oldest, which nobody has seen; so they stay with the gateway.
+        text("x-overflow", "reject-publish");
+    }
+    if let Some(size) = max_size.and_then(|size| i64::try_from(size).ok()) {
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(size));
+    }
+    arguments
 }
 
 fn explain(what: &str, name: &str, error: &lapin::Error) -> UpstreamError {

@@ -304,3 +304,52 @@ proptest! {
         }
     }
 }
+
+fn amqp(lines: &str) -> InMemory {
+    let upstream = format!(
+        "[upstream.mes]\nkind = \"amqp\"\nurl = \"amqp://127.0.0.1\"\nexchange = \"telemetry\"\n{lines}"
+    );
+    site().file("/etc/forebay/conf.d/mes.toml", upstream)
+}
+
+#[test]
+fn a_queue_is_declared_with_its_limits_and_only_those_that_fit_it() {
+    let stream =
+        "{ queue = \"log\", queue_type = \"stream\", max_size = \"10GiB\", max_age = \"7d\" }";
+    let config = good(&amqp(&format!("declare = {stream}")));
+    let UpstreamSettings::Amqp(settings) = &config.upstreams[0].upstream else {
+        panic!("{config:?}");
+    };
+    let limits = settings.declare.queue.as_ref().unwrap().limits;
+    assert_eq!(limits.max_size, Some(10 << 30));
+    assert_eq!(limits.max_age, Some(Duration::from_secs(7 * 86_400)));
+    for (declare, reason) in [
+        ("queue = \"q\", max_age = \"7d\"", "only a stream lets go"),
+        ("queue = \"q\", max_size = \"1kB\"", "must be at least"),
+        (
+            "exchange = \"topic\", max_size = \"1GiB\"",
+            "belongs to a queue",
+        ),
+        (
+            "passive = true, queue = \"q\", max_size = \"1GiB\"",
+            "cannot be looked at",
+        ),
+    ] {
+        let errors = errors(&amqp(&format!("declare = {{ {declare} }}")));
+        assert!(
+            errors.len() == 1 && errors[0].contains(reason),
+            "{errors:?}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_as_the_user_needs_tls() {
+    let errors = errors(&amqp(
+        "auth = \"external\"\ntls = { cert = \"a.pem\", key = \"a.pem\" }",
+    ));
+    assert!(
+        errors.len() == 1 && errors[0].contains("external\" needs TLS"),
+        "{errors:?}"
+    );
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 use forebay::upstream::amqp::Connection;
 use forebay::upstream::error::{UpstreamError, Verdict};
 use forebay::upstream::message::Answer;
-use forebay::upstream::settings::{Binding, Declare, DeclareQueue, ExchangeKind, QueueType};
+use forebay::upstream::settings::{
+    Binding, Declare, DeclareQueue, ExchangeKind, QueueLimits, QueueType,
+};
 use tokio::time::sleep;
 
 use super::amqp::{BOUND, answer, message, of, refusal};
@@ -26,6 +28,7 @@ async fn exchange_queue_and_binding_are_declared_where_that_is_wanted() {
         queue: Some(DeclareQueue {
             name: "telemetry".to_owned(),
             queue_type: QueueType::Quorum,
+            limits: QueueLimits::default(),
             bind: Some(binding.clone()),
         }),
     };
@@ -42,6 +45,7 @@ async fn exchange_queue_and_binding_are_declared_where_that_is_wanted() {
     settings.declare.queue = Some(DeclareQueue {
         name: "second".to_owned(),
         queue_type: QueueType::Classic,
+        limits: QueueLimits::default(),
         bind: Some(binding),
     });
     let mut connection = Connection::open(&settings, 0).await.unwrap();
@@ -56,6 +60,7 @@ async fn exchange_queue_and_binding_are_declared_where_that_is_wanted() {
     settings.declare.queue = Some(DeclareQueue {
         name: "telemetry".to_owned(),
         queue_type: QueueType::Classic,
+        limits: QueueLimits::default(),
         bind: None,
     });
     let error = refusal(&settings).await;
@@ -78,6 +83,7 @@ async fn what_is_only_looked_for_must_be_there_and_is_not_made() {
         queue: Some(DeclareQueue {
             name: "telemetry".to_owned(),
             queue_type: QueueType::Classic,
+            limits: QueueLimits::default(),
             bind: None,
         }),
     };
@@ -108,6 +114,7 @@ async fn a_stream_takes_them_and_what_has_expired_is_gone() {
     settings.declare.queue = Some(DeclareQueue {
         name: "log".to_owned(),
         queue_type: QueueType::Stream,
+        limits: QueueLimits::default(),
         bind: None,
     });
     broker.client().await.queue("q").await;
@@ -127,4 +134,69 @@ async fn a_stream_takes_them_and_what_has_expired_is_gone() {
     let consumer = broker.client().await.consume("q").await;
     let all = consumer.wait_for(BOUND, |all| !all.is_empty()).await;
     assert_eq!(all[0].message_id.as_deref(), Some("5f3a9c1e-1003-2"));
+}
+
+#[tokio::test]
+#[ignore = "needs rabbitmq"]
+async fn a_queue_that_is_full_takes_nothing_more_and_a_stream_lets_go_of_its_oldest() {
+    let broker = RabbitMq::shared();
+    for queue_type in [QueueType::Classic, QueueType::Quorum] {
+        let name = format!("{queue_type:?}");
+        let mut settings = of(&broker);
+        settings.declare.queue = Some(DeclareQueue {
+            name: name.clone(),
+            queue_type,
+            limits: QueueLimits {
+                max_size: Some(50_000),
+                max_age: None,
+            },
+            bind: None,
+        });
+        let mut connection = Connection::open(&settings, 0).await.unwrap();
+        let large = |token| {
+            let mut large = message(token, &name);
+            large.payload = vec![b'x'; 20_000].into();
+            large
+        };
+        let mut taken = 0;
+        let full = loop {
+            connection.submit(large(taken)).unwrap();
+            match answer(&mut connection).await {
+                (_, Answer::Confirmed) => taken += 1,
+                (_, other) => break other,
+            }
+            assert!(taken < 10, "{queue_type:?} takes all");
+        };
+        assert!(matches!(&full, Answer::Retry(_)), "{full:?}");
+        // None was dropped for another.
+        let consumer = broker.client().await.consume(&name).await;
+        let all = consumer
+            .wait_for(BOUND, |all| all.len() as u64 >= taken)
+            .await;
+        let ids: Vec<_> = all
+            .iter()
+            .filter_map(|one| one.message_id.clone())
+            .collect();
+        let expected: Vec<_> = (0..taken)
+            .map(|token| format!("5f3a9c1e-{}", 1000 + token))
+            .collect();
+        assert_eq!(ids, expected);
+        connection.close().await;
+    }
+    let mut settings = of(&broker);
+    settings.declare.queue = Some(DeclareQueue {
+        name: "log".to_owned(),
+        queue_type: QueueType::Stream,
+        limits: QueueLimits {
+            max_size: Some(1 << 30),
+            max_age: Some(Duration::from_secs(7 * 86_400)),
+        },
+        bind: None,
+    });
+    for _ in 0..2 {
+        let mut connection = Connection::open(&settings, 0).await.unwrap();
+        connection.submit(message(1, "log")).unwrap();
+        assert_eq!(answer(&mut connection).await, (1, Answer::Confirmed));
+        connection.close().await;
+    }
 }
