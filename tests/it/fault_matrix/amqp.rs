@@ -104,7 +104,7 @@ impl Peer for Broker {
                 self.rabbitmq.forget_certificates();
                 self.proxy.cut();
             }
-            Fault::QueueDeleted => client.delete_queue("all").await,
+            Fault::QueueDeleted => client.delete_empty_queue("all").await,
             Fault::ExchangeDeleted => client.delete_exchange("telemetry").await,
             Fault::Forbidden => {
                 self.rabbitmq.permit("^$");

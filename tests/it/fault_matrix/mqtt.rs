@@ -6,10 +6,10 @@ use tempfile::NamedTempFile;
 
 use super::tls::Tls;
 use super::{ACK_TIMEOUT, Fault, Peer, WINDOW, run_all};
-use crate::forward::memory;
+use crate::forward::memory::{self, BOUND};
 use crate::harness::mosquitto::{Mosquitto, MosquittoSettings, MosquittoTls};
 use crate::harness::proxy::Proxy;
-use crate::harness::subscriber::Subscriber;
+use crate::harness::subscriber::{Received, Subscriber};
 use crate::upstream_contract::mqtt;
 
 /// A mosquitto and its subscriber.
@@ -30,6 +30,16 @@ impl<const VERSION: u8> Broker<VERSION> {
         let access = if permitted { "write" } else { "read" };
         std::fs::write(self.rules.path(), format!("topic {access} #\n")).unwrap();
         self.mosquitto.reload();
+    }
+
+    /// Nothing gets to the broker any more, and all that it has acknowledged has got to the subscriber.
+    async fn hand_on(&self) {
+        self.proxy.refuse(true);
+        self.proxy.cut();
+        let last = self.mosquitto.subscribe("none").await;
+        last.publish("t/last", b"last", false);
+        let came = |all: &[Received]| all.iter().any(|one| one.topic == "t/last");
+        self.subscriber.wait_for(BOUND, came).await;
     }
 
     fn tls(&self) -> &Tls {
@@ -94,7 +104,10 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
     async fn harm(&mut self, fault: Fault) {
         match fault {
             Fault::Stopped => self.mosquitto.stop(),
-            Fault::Killed => self.mosquitto.kill(),
+            Fault::Killed => {
+                self.hand_on().await;
+                self.mosquitto.kill();
+            }
             Fault::Frozen => self.mosquitto.freeze(),
             Fault::Forbidden => self.permit(false),
             Fault::WrongAuthority => {
@@ -115,7 +128,6 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
             Fault::Stopped => self.mosquitto.restart(),
             Fault::Killed => {
                 // Nobody publishes before somebody listens: without a session nothing is kept.
-                self.proxy.refuse(true);
                 self.mosquitto.restart();
                 self.before = self.arrived();
                 self.subscriber = self.mosquitto.subscribe("t/#").await;
