@@ -19,6 +19,8 @@
 mod devices;
 mod floor;
 mod measure;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod subscriber;
 
 use std::io::Write;
@@ -26,7 +28,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use measure::{Figures, Usage};
+use measure::Figures;
+use shared::{Arguments, Usage};
 use subscriber::Subscriber;
 
 pub(crate) const DEVICES: usize = 50;
@@ -41,30 +44,18 @@ struct Options {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| a != "--bench")
-        .collect();
-    match arguments.first().map(String::as_str) {
-        Some("role-devices") => return devices::serve(),
-        Some("role-floor") => {
-            return floor::run(
-                &arguments[1],
-                arguments[2].parse().unwrap(),
-                Path::new(&arguments[3]),
-            );
+    let arguments = Arguments::new();
+    match arguments.role() {
+        Some([role]) if role == "devices" => return devices::serve(),
+        Some([role, modbus, mqtt, file]) if role == "floor" => {
+            return floor::run(modbus, mqtt.parse().unwrap(), Path::new(file));
         }
         _ => {}
     }
-    let value = |name: &str, default: &str| {
-        let at = arguments.iter().position(|a| a == name);
-        at.and_then(|at| arguments.get(at + 1))
-            .map_or_else(|| default.to_owned(), Clone::clone)
-    };
     let options = Options {
-        runs: value("--runs", "5").parse().expect("--runs N"),
-        seconds: value("--seconds", "10").parse().expect("--seconds N"),
-        window: value("--window", "100ms"),
+        runs: arguments.value("--runs", 5),
+        seconds: arguments.value("--seconds", 10),
+        window: arguments.value("--window", "100ms".to_owned()),
     };
     let (mut floors, mut ours) = (Vec::new(), Vec::new());
     for run in 0..options.runs {
@@ -105,7 +96,8 @@ fn one_run(options: &Options, kind: Kind) -> Figures {
     let subject = Process(match kind {
         Kind::Floor => Command::new(std::env::current_exe().unwrap())
             .args([
-                "role-floor",
+                "role",
+                "floor",
                 &modbus_port.to_string(),
                 &mqtt_port.to_string(),
             ])
@@ -168,7 +160,7 @@ struct DeviceProcess {
 
 fn start_devices() -> (DeviceProcess, u16) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg("role-devices")
+        .args(["role", "devices"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,33 +1,9 @@
-//! CPU time and memory of a process, and the figures of a run.
+//! The figures of a run.
 
 use std::time::Duration;
 
+use crate::shared::{Spread, Usage};
 use crate::{DEVICES, PERIOD, VALUES};
-
-/// What a process has used so far.
-pub(crate) struct Usage {
-    cpu: Duration,
-    rss_kib: u64,
-}
-
-impl Usage {
-    /// Reads `/proc/PID`; the kernel counts CPU time in clock ticks of 10 ms.
-    pub(crate) fn of(pid: u32) -> Self {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        let rss_kib = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        Self {
-            cpu: Duration::from_millis(ticks * 10),
-            rss_kib,
-        }
-    }
-}
 
 /// The figures of one run.
 pub(crate) struct Figures {
@@ -59,7 +35,7 @@ impl Figures {
         let cycles = elapsed.as_secs_f64() / PERIOD.as_secs_f64() * DEVICES as f64;
         Self {
             cpu_per_million: (after.cpu - before.cpu).as_secs_f64() / values * 1e6,
-            rss_mib: after.rss_kib as f64 / 1024.0,
+            rss_mib: after.rss_mib,
             values_per_second: values / elapsed.as_secs_f64(),
             requests_per_cycle: requests as f64 / cycles,
             p50_ms: at(0.5),
@@ -83,27 +59,11 @@ impl Figures {
             "", "floor", "forebay", "ratio"
         );
         for (title, figure) in rows {
-            let (floor, our) = (spread(floors, figure), spread(ours, figure));
+            let (floor, our) = (Spread::of(floors, figure), Spread::of(ours, figure));
             println!(
-                "{title:<38} {:>32} {:>32} {:>7.2}",
-                show(floor),
-                show(our),
-                our.1 / floor.1
+                "{title:<38} {floor:>32} {our:>32} {:>7.2}",
+                our.median / floor.median
             );
         }
     }
-}
-
-fn spread(runs: &[Figures], figure: fn(&Figures) -> f64) -> (f64, f64, f64) {
-    let mut values: Vec<f64> = runs.iter().map(figure).collect();
-    values.sort_by(f64::total_cmp);
-    (
-        values[0],
-        values[values.len() / 2],
-        values[values.len() - 1],
-    )
-}
-
-fn show((least, median, most): (f64, f64, f64)) -> String {
-    format!("{median:.2} ({least:.2} to {most:.2})")
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::plant::{BYTES, VALUES};
+use crate::shared::{Spread, Usage};
 
 /// The clocks when a run begins.
 pub(crate) struct Start {
@@ -17,7 +18,7 @@ impl Start {
     pub(crate) fn now() -> Self {
         Self {
             at: Instant::now(),
-            cpu: cpu(),
+            cpu: Usage::of("self").cpu,
             written: written(),
         }
     }
@@ -28,7 +29,7 @@ impl Start {
             records: records as f64,
             syncs: syncs as f64,
             seconds: seconds.as_secs_f64(),
-            cpu: (cpu() - self.cpu).as_secs_f64(),
+            cpu: (Usage::of("self").cpu - self.cpu).as_secs_f64(),
             written: (written() - self.written) as f64,
         }
     }
@@ -36,13 +37,6 @@ impl Start {
     pub(crate) fn elapsed(&self) -> Duration {
         self.at.elapsed()
     }
-}
-
-fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
 }
 
 fn written() -> u64 {
@@ -114,23 +108,10 @@ impl Figures {
         for (name, runs) in rows.iter().filter(|(_, runs)| !runs.is_empty()) {
             print!("  {name:<20}");
             for (_, figure) in columns {
-                let (least, median, most) = spread(runs, figure);
-                let digits = if median < 100.0 { 2 } else { 0 };
-                let text = format!("{median:.digits$} ({least:.digits$} to {most:.digits$})");
-                print!(" {text:>27}");
+                print!(" {:>27}", Spread::of(runs, figure));
             }
-            let rate = |runs: &[Self]| spread(runs, columns[1].1).1;
+            let rate = |runs: &[Self]| Spread::of(runs, columns[1].1).median;
             println!("  {:.2}", rate(&rows[0].1) / rate(runs));
         }
     }
-}
-
-fn spread(runs: &[Figures], figure: fn(&Figures) -> f64) -> (f64, f64, f64) {
-    let mut values: Vec<f64> = runs.iter().map(figure).collect();
-    values.sort_by(f64::total_cmp);
-    (
-        values[0],
-        values[values.len() / 2],
-        values[values.len() - 1],
-    )
 }

@@ -21,6 +21,8 @@
 mod figures;
 mod floors;
 mod plant;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod subject;
 
 use std::path::Path;
@@ -28,6 +30,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use figures::Figures;
+use shared::Arguments;
 
 /// Of the subject where it waits for every record, so that each has a commit of its own.
 const LONE: &str = "lone";
@@ -35,13 +38,10 @@ const LONE: &str = "lone";
 const LONE_SHARE: usize = 100;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
-    if arguments.first().is_some_and(|first| first == "role") {
-        let (path, number) = (Path::new(&arguments[2]), &arguments[3]);
-        let figures = match arguments[1].as_str() {
+    let arguments = Arguments::new();
+    if let Some([role, path, number]) = arguments.role() {
+        let path = Path::new(path);
+        let figures = match role.as_str() {
             "forebay" => subject::run(path, number),
             "file" => floors::file(path, number.parse().unwrap()),
             "fjall" => floors::one_item_a_record(path, number.parse().unwrap()),
@@ -49,12 +49,10 @@ fn main() {
         };
         return println!("{figures}");
     }
-    let value = |name: &str, default: usize| {
-        let at = arguments.iter().position(|argument| argument == name);
-        at.and_then(|at| arguments.get(at + 1))
-            .map_or(default, |text| text.parse().expect("a number"))
-    };
-    let (runs, records) = (value("--runs", 5), value("--records", 100_000));
+    let (runs, records) = (
+        arguments.value("--runs", 5),
+        arguments.value("--records", 100_000),
+    );
     for (title, rounded) in [
         ("f32, all bits in use", false),
         ("f32 of one decimal", true),

@@ -1,0 +1,91 @@
+//! What a run took, and the table of all runs.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Instant;
+
+use crate::shared::{Spread, Usage};
+
+/// The clocks when a run begins.
+pub(crate) struct Start {
+    at: Instant,
+    usage: Usage,
+}
+
+impl Start {
+    pub(crate) fn now() -> Self {
+        Self {
+            usage: Usage::of("self"),
+            at: Instant::now(),
+        }
+    }
+
+    pub(crate) fn end(&self, records: usize) -> Figures {
+        let seconds = self.at.elapsed().as_secs_f64();
+        let usage = Usage::of("self");
+        Figures {
+            records: records as f64,
+            seconds,
+            cpu: (usage.cpu - self.usage.cpu).as_secs_f64(),
+            rss_mib: usage.peak_mib,
+        }
+    }
+}
+
+/// The figures of one run.
+pub(crate) struct Figures {
+    records: f64,
+    seconds: f64,
+    cpu: f64,
+    rss_mib: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            records,
+            seconds,
+            cpu,
+            rss_mib,
+        } = self;
+        write!(f, "{records} {seconds} {cpu} {rss_mib}")
+    }
+}
+
+impl FromStr for Figures {
+    type Err = std::num::ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+        let numbers = numbers?;
+        Ok(Self {
+            records: numbers[0],
+            seconds: numbers[1],
+            cpu: numbers[2],
+            rss_mib: numbers[3],
+        })
+    }
+}
+
+impl Figures {
+    /// One row each, set against the first.
+    pub(crate) fn print(title: &str, rows: &[(&str, Vec<Self>)]) {
+        type Column = (&'static str, fn(&Figures) -> f64);
+        let columns: [Column; 3] = [
+            ("1000 records/s", |f| f.records / f.seconds / 1e3),
+            ("CPU s a million records", |f| f.cpu / f.records * 1e6),
+            ("RSS at most, MiB", |f| f.rss_mib),
+        ];
+        print!("{title:<24}");
+        columns.iter().for_each(|(title, _)| print!(" {title:>25}"));
+        println!("  records/s to the first's");
+        let rate = |runs: &[Self]| Spread::of(runs, columns[0].1).median;
+        for (name, runs) in rows {
+            print!("  {name:<22}");
+            for (_, figure) in columns {
+                print!(" {:>25}", Spread::of(runs, figure));
+            }
+            println!("  {:.2}", rate(runs) / rate(&rows[0].1));
+        }
+    }
+}
