@@ -2,6 +2,7 @@
 
 pub mod amqp;
 pub mod error;
+mod link;
 pub mod message;
 pub mod mqtt;
 pub mod probe;
@@ -19,7 +20,7 @@ use settings::UpstreamSettings;
 /// Nothing is repeated in here: what was not answered when it ends is unknown, and the forwarder sends it again.
 pub enum Connection {
     /// MQTT 3.1.1 or 5.
-    Mqtt(mqtt::Connection),
+    Mqtt(Box<mqtt::Connection>),
     /// AMQP 0-9-1.
     Amqp(Box<amqp::Connection>),
 }
@@ -39,7 +40,7 @@ impl Connection {
         match settings {
             UpstreamSettings::Mqtt(settings) => mqtt::Connection::open(settings, endpoint, will)
                 .await
-                .map(Self::Mqtt),
+                .map(|connection| Self::Mqtt(Box::new(connection))),
             UpstreamSettings::Amqp(settings) => amqp::Connection::open(settings, endpoint)
                 .await
                 .map(|connection| Self::Amqp(Box::new(connection))),

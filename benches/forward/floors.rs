@@ -1,8 +1,6 @@
 //! The floors: the client libraries as their users use them, and a socket that gets one write for many messages.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -13,6 +11,7 @@ use rumqttc::{AsyncClient, Event, MqttOptions, NetworkOptions, Packet, QoS};
 use tokio::runtime::Builder;
 
 use crate::figures::{Figures, Start};
+use crate::shared::socket::Socket;
 use crate::{PLACE, Target};
 
 /// A window of publishes, one poll after the other.
@@ -46,48 +45,12 @@ pub(crate) fn rumqttc(target: &Target, records: usize, messages: &[Bytes]) -> Fi
     })
 }
 
-/// What there is room for in one write, then what answers there are in one read. MQTT 3.1.1.
+/// A socket that gets one write for many messages.
 pub(crate) fn socket(target: &Target, records: usize, messages: &[Bytes]) -> Figures {
-    let mut broker = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port)).unwrap();
-    broker.set_nodelay(true).unwrap();
-    broker
-        .write_all(b"\x10\x12\x00\x04MQTT\x04\x02\x00\x3c\x00\x06socket")
-        .unwrap();
-    broker.read_exact(&mut [0; 4]).unwrap();
+    let mut broker = Socket::connect(target.port);
     let start = Start::now();
-    let (mut next, mut out, mut acks) = (0, 0, 0);
-    let (mut write, mut read) = (Vec::new(), vec![0; 64 << 10]);
-    while acks < records * 4 {
-        write.clear();
-        while out < usize::from(target.inflight) && next < records {
-            let id = (next % usize::from(u16::MAX)) as u16 + 1;
-            put(&mut write, id, &messages[next % messages.len()]);
-            (next, out) = (next + 1, out + 1);
-        }
-        broker.write_all(&write).unwrap();
-        let length = broker.read(&mut read).unwrap();
-        assert!(length > 0, "the broker has closed");
-        // An acknowledgement has four bytes; a part of one counts when the rest has come.
-        let before = acks / 4;
-        acks += length;
-        out -= acks / 4 - before;
-    }
+    broker.publish(PLACE, target.inflight, records, messages);
     start.end(records)
-}
-
-/// A PUBLISH with quality of service 1 (MQTT 3.1.1, 3.3).
-fn put(to: &mut Vec<u8>, id: u16, message: &[u8]) {
-    let mut length = 2 + PLACE.len() + 2 + message.len();
-    to.push(0x32);
-    while length > 127 {
-        to.push((length % 128) as u8 | 0x80);
-        length /= 128;
-    }
-    to.push(length as u8);
-    to.extend_from_slice(&(PLACE.len() as u16).to_be_bytes());
-    to.extend_from_slice(PLACE.as_bytes());
-    to.extend_from_slice(&id.to_be_bytes());
-    to.extend_from_slice(message);
 }
 
 /// A window of persistent, mandatory messages with the properties that forebay gives them; the oldest confirm is waited for.

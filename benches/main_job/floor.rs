@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::{DEVICES, PERIOD, REGISTERS, VALUES};
+use crate::{Load, REGISTERS, VALUES};
 
 /// A message as long as forebay's own for 50 values; its time is where the subscriber looks for it.
 fn message(device: usize, seq: u64, time_us: u128) -> Vec<u8> {
@@ -26,7 +27,7 @@ fn message(device: usize, seq: u64, time_us: u128) -> Vec<u8> {
 }
 
 /// Polls, writes, publishes until it is killed.
-pub(crate) fn run(modbus_port: &str, mqtt_port: u16, file: &Path) {
+pub(crate) fn run(modbus_port: &str, mqtt_port: u16, load: Load, file: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -34,18 +35,23 @@ pub(crate) fn run(modbus_port: &str, mqtt_port: u16, file: &Path) {
     let address = format!("127.0.0.1:{modbus_port}");
     let file = file.to_owned();
     runtime.block_on(async move {
-        let (scans, received) = mpsc::channel(DEVICES * 4);
-        for device in 0..DEVICES {
-            tokio::spawn(poll(address.clone(), device, scans.clone()));
+        let (scans, received) = mpsc::channel(load.devices * 4);
+        for device in 0..load.devices {
+            tokio::spawn(poll(address.clone(), device, load.period, scans.clone()));
         }
         publish(received, mqtt_port, &file).await;
     });
 }
 
-async fn poll(address: String, device: usize, scans: mpsc::Sender<(usize, u128)>) {
+async fn poll(
+    address: String,
+    device: usize,
+    period: Duration,
+    scans: mpsc::Sender<(usize, u128)>,
+) {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    let mut ticks = tokio::time::interval(PERIOD);
+    let mut ticks = tokio::time::interval(period);
     let mut reply = vec![0u8; 9 + usize::from(REGISTERS) * 2];
     let count = REGISTERS.to_be_bytes();
     loop {
@@ -89,12 +95,15 @@ async fn publish(mut scans: mpsc::Receiver<(usize, u128)>, mqtt_port: u16, path:
     let mut packet_id = 0u16;
     let mut seq = 0u64;
     let mut batch = Vec::new();
+    let mut last = Instant::now();
     loop {
         let Some(first) = scans.recv().await else {
             return;
         };
         batch.push(first);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // The first after a pause does not wait for the window.
+        tokio::time::sleep_until(last + Duration::from_millis(100)).await;
+        last = Instant::now();
         while let Ok(scan) = scans.try_recv() {
             batch.push(scan);
         }

@@ -1,8 +1,9 @@
 //! The main job against its raw floor: 50 Modbus TCP devices x 100 registers (50 values) every 100 ms, durable, to
-//! mosquitto QoS 1. Prints CPU seconds per million values, RSS, requests per cycle, latency; floor and forebay
-//! interleaved in one run, medians with least and most.
+//! mosquitto QoS 1; `--devices 1 --every-ms 200` for evenly spaced scans. Prints CPU seconds per million values, RSS,
+//! requests per cycle, latency; floor and forebay interleaved in one run, medians with least and most.
+//! With `--outage 60` instead: the link to the broker is cut for so many seconds, and what comes after it is timed.
 //!
-//! `cargo bench --bench main_job [-- --runs 5 --seconds 10 --window 100ms]`; needs mosquitto.
+//! `cargo bench --bench main_job [-- --runs 5 --seconds 10 --window 100ms --devices 50 --every-ms 100]`; needs mosquitto.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +20,7 @@
 mod devices;
 mod floor;
 mod measure;
+mod outage;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod subscriber;
@@ -32,12 +34,18 @@ use measure::Figures;
 use shared::{Arguments, Usage};
 use subscriber::Subscriber;
 
-pub(crate) const DEVICES: usize = 50;
 pub(crate) const REGISTERS: u16 = 100;
 pub(crate) const VALUES: usize = 50;
-pub(crate) const PERIOD: Duration = Duration::from_millis(100);
+
+/// So many devices, each polled as often.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) devices: usize,
+    pub(crate) period: Duration,
+}
 
 struct Options {
+    load: Load,
     runs: usize,
     seconds: u64,
     window: String,
@@ -47,16 +55,28 @@ fn main() {
     let arguments = Arguments::new();
     match arguments.role() {
         Some([role]) if role == "devices" => return devices::serve(),
-        Some([role, modbus, mqtt, file]) if role == "floor" => {
-            return floor::run(modbus, mqtt.parse().unwrap(), Path::new(file));
+        Some([role, modbus, mqtt, devices, period, file]) if role == "floor" => {
+            let load = Load {
+                devices: devices.parse().unwrap(),
+                period: Duration::from_millis(period.parse().unwrap()),
+            };
+            return floor::run(modbus, mqtt.parse().unwrap(), load, Path::new(file));
         }
         _ => {}
     }
     let options = Options {
+        load: Load {
+            devices: arguments.value("--devices", 50),
+            period: Duration::from_millis(arguments.value("--every-ms", 100)),
+        },
         runs: arguments.value("--runs", 5),
         seconds: arguments.value("--seconds", 10),
         window: arguments.value("--window", "100ms".to_owned()),
     };
+    let away = arguments.value("--outage", 0);
+    if away > 0 {
+        return outage::run(&options, Duration::from_secs(away));
+    }
     let (mut floors, mut ours) = (Vec::new(), Vec::new());
     for run in 0..options.runs {
         floors.push(one_run(&options, Kind::Floor));
@@ -64,9 +84,9 @@ fn main() {
         eprintln!("run {} of {} done", run + 1, options.runs);
     }
     println!(
-        "{DEVICES} Modbus TCP devices x {REGISTERS} registers ({VALUES} values) every {PERIOD:?} -> mosquitto QoS 1, \
+        "{} Modbus TCP devices x {REGISTERS} registers ({VALUES} values) every {:?} -> mosquitto QoS 1, \
          commit window {}, {} runs of {} s: median (least to most)",
-        options.window, options.runs, options.seconds
+        options.load.devices, options.load.period, options.window, options.runs, options.seconds
     );
     Figures::print(&floors, &ours);
 }
@@ -100,11 +120,13 @@ fn one_run(options: &Options, kind: Kind) -> Figures {
                 "floor",
                 &modbus_port.to_string(),
                 &mqtt_port.to_string(),
+                &options.load.devices.to_string(),
+                &options.load.period.as_millis().to_string(),
             ])
             .arg(dir.path().join("floor.bin"))
             .spawn()
             .unwrap(),
-        Kind::Forebay => start_forebay(dir.path(), modbus_port, mqtt_port, &options.window),
+        Kind::Forebay => start_forebay(dir.path(), modbus_port, mqtt_port, options),
     });
     // Connections, first descriptions and caches are not what is measured.
     std::thread::sleep(Duration::from_secs(3));
@@ -115,10 +137,10 @@ fn one_run(options: &Options, kind: Kind) -> Figures {
     std::thread::sleep(Duration::from_secs(options.seconds));
     let after = Usage::of(subject.0.id());
     let elapsed = start.elapsed();
-    let (messages, latencies) = subscriber.take();
+    let arrivals = subscriber.take();
     let requests = devices.requests() - requests;
     drop((subject, broker, devices));
-    Figures::new(elapsed, &before, &after, messages, requests, latencies)
+    Figures::new(options.load, elapsed, &before, &after, &arrivals, requests)
 }
 
 fn free_port() -> u16 {
@@ -183,21 +205,23 @@ impl DeviceProcess {
     }
 }
 
-fn start_forebay(dir: &Path, modbus_port: u16, mqtt_port: u16, window: &str) -> Child {
+fn start_forebay(dir: &Path, modbus_port: u16, mqtt_port: u16, options: &Options) -> Child {
     let mut map =
         String::from("title = \"50 floats\"\nsource = \"the bench's own device\"\n[points]\n");
     for point in 0..VALUES {
         map += &format!("v{point} = {{ holding = {}, type = \"f32\" }}\n", point * 2);
     }
     std::fs::write(dir.join("floats.toml"), map).unwrap();
+    let Options { window, load, .. } = options;
     let mut text = format!(
         "[gateway]\nid = \"bench\"\nstate_dir = \"state\"\nmaps = [\".\"]\n[store]\ncommit_window = \"{window}\"\n\
          [upstream.local]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt_port}\"\nversion = \"3.1.1\"\n"
     );
-    for device in 0..DEVICES {
+    let period = load.period;
+    for device in 0..load.devices {
         text += &format!(
             "[line.l{device}]\nprotocol = \"modbus-tcp\"\naddress = \"127.0.0.1:{modbus_port}\"\n\
-             [device.d{device}]\nline = \"l{device}\"\nmap = \"floats\"\nevery = \"100ms\"\n"
+             [device.d{device}]\nline = \"l{device}\"\nmap = \"floats\"\nevery = \"{period:?}\"\n"
         );
     }
     let config: PathBuf = dir.join("forebay.toml");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::shared::{Spread, Usage};
-use crate::{DEVICES, PERIOD, VALUES};
+use crate::subscriber::Arrival;
+use crate::{Load, VALUES};
 
 /// The figures of one run.
 pub(crate) struct Figures {
@@ -17,13 +18,14 @@ pub(crate) struct Figures {
 
 impl Figures {
     pub(crate) fn new(
+        load: Load,
         elapsed: Duration,
         before: &Usage,
         after: &Usage,
-        messages: u64,
+        arrivals: &[Arrival],
         requests: u64,
-        mut latencies: Vec<Duration>,
     ) -> Self {
+        let mut latencies: Vec<Duration> = arrivals.iter().map(|arrival| arrival.age).collect();
         latencies.sort();
         let at = |share: f64| {
             let place = (latencies.len() as f64 * share) as usize;
@@ -31,8 +33,8 @@ impl Figures {
                 .get(place.min(latencies.len().saturating_sub(1)))
                 .map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
         };
-        let values = messages as f64 * VALUES as f64;
-        let cycles = elapsed.as_secs_f64() / PERIOD.as_secs_f64() * DEVICES as f64;
+        let values = arrivals.len() as f64 * VALUES as f64;
+        let cycles = elapsed.as_secs_f64() / load.period.as_secs_f64() * load.devices as f64;
         Self {
             cpu_per_million: (after.cpu - before.cpu).as_secs_f64() / values * 1e6,
             rss_mib: after.rss_mib,

@@ -1,23 +1,24 @@
 //! Receives what is published, and notes how old each reading is on arrival.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 
-#[derive(Default)]
-struct Seen {
-    messages: u64,
-    latencies: Vec<Duration>,
+/// A message that came, and how old its reading was then.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) age: Duration,
 }
 
 pub(crate) struct Subscriber {
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Vec<Arrival>>>,
 }
 
 impl Subscriber {
     pub(crate) fn start(port: u16) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(Vec::new()));
         let shared = seen.clone();
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -51,27 +52,27 @@ impl Subscriber {
     }
 
     pub(crate) fn reset(&self) {
-        *self.seen.lock().unwrap() = Seen::default();
+        self.seen.lock().unwrap().clear();
     }
 
-    pub(crate) fn take(&self) -> (u64, Vec<Duration>) {
-        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
-        (seen.messages, seen.latencies)
+    /// All that came since the last reset.
+    pub(crate) fn take(&self) -> Vec<Arrival> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
 
-fn note(seen: &Mutex<Seen>, payload: &[u8]) {
+fn note(seen: &Mutex<Vec<Arrival>>, payload: &[u8]) {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();
     let text = std::str::from_utf8(payload).unwrap();
-    let mut seen = seen.lock().unwrap();
-    seen.messages += 1;
     let key = "\"time\":\"";
-    if let Some(at) = text.find(key) {
+    // What is no message of forebay's or of the floor's has none.
+    let age = text.find(key).map_or(Duration::MAX, |at| {
         let rest = &text[at + key.len()..];
         let time: jiff::Timestamp = rest[..rest.find('"').unwrap()].parse().unwrap();
-        let then = Duration::from_nanos(time.as_nanosecond() as u64);
-        seen.latencies.push(now.saturating_sub(then));
-    }
+        now.saturating_sub(Duration::from_nanos(time.as_nanosecond() as u64))
+    });
+    let at = Instant::now();
+    seen.lock().unwrap().push(Arrival { at, age });
 }

@@ -8,9 +8,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The libraries below us warn once per noise byte or retry; what matters of it we say ourselves, once.
-const DEFAULT_FILTER: &str = "info,fjall=off,lsm_tree=off,rumqttc=error,tokio_modbus=off,lapin=off";
+const DEFAULT_FILTER: &str = "info,fjall=off,lsm_tree=off,tokio_modbus=off,lapin=off";
 
-/// Starts logging. `FOREBAY_LOG` adds to the filter ("debug", "forebay::field=trace", "rumqttc=debug").
+/// Starts logging. `FOREBAY_LOG` adds to the filter ("debug", "forebay::field=trace", "lapin=debug").
 pub(crate) fn start() {
     let wanted = std::env::var("FOREBAY_LOG").unwrap_or_default();
     // Later directives win; what cannot be read in them is passed over.

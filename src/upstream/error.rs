@@ -10,7 +10,7 @@ pub enum Verdict {
 }
 
 /// A connection could not be made, or broke.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum UpstreamError {
     /// The name or address could not be reached, or the connection broke.
     #[error("{0}")]

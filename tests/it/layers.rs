@@ -30,7 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
         "lsm_tree",
         &["store/engine/fjall.rs", "store/engine/fjall/"],
     ),
-    ("rumqttc", &["upstream/mqtt.rs", "upstream/mqtt/"]),
+    ("rumqttc", &["upstream/mqtt/"]),
     ("lapin", &["upstream/amqp.rs", "upstream/amqp/"]),
     ("tokio_modbus", &["field/", "simulator/"]),
     ("tokio_serial", &["field/", "simulator/"]),

@@ -4,3 +4,4 @@ pub(crate) mod amqp;
 mod amqp_faults;
 mod amqp_identity;
 mod amqp_topology;
+mod mqtt;

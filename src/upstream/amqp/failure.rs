@@ -3,8 +3,8 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
-use super::link::tls_error;
 use crate::upstream::error::UpstreamError;
+use crate::upstream::link;
 
 /// The error of a connection or channel, in our words where ours help more.
 pub(super) fn failure(error: &lapin::Error) -> UpstreamError {
@@ -25,9 +25,7 @@ pub(super) fn failure(error: &lapin::Error) -> UpstreamError {
                 AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => UpstreamError::Closed(reason),
             }
         }
-        ErrorKind::IOError(error) => {
-            tls_error(error).unwrap_or_else(|| UpstreamError::Connection(error.to_string()))
-        }
+        ErrorKind::IOError(error) => link::broken(error),
         ErrorKind::MissingHeartbeatError => {
             UpstreamError::Silent("no sign of life from the broker (heartbeat)".to_owned())
         }

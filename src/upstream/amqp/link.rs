@@ -10,21 +10,15 @@ use async_rs::util::RuntimeParts;
 use async_rs::{Runtime, Tokio};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_util::compat::TokioAsyncReadCompatExt;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use crate::upstream::error::UpstreamError;
-use crate::upstream::settings::{Endpoint, TlsSettings};
-use crate::upstream::tls;
+use crate::upstream::link;
+use crate::upstream::settings::Endpoint;
 
 /// An open stream, plain or encrypted.
-pub(super) type ByteStream = Box<dyn ReadWrite>;
-
-pub(super) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ReadWrite for T {}
+pub(super) type ByteStream = Compat<link::ByteStream>;
 
 /// Cuts the connection when dropped. The library's own thread may be waiting for a broker that says nothing any more;
 /// this ends it.
@@ -39,43 +33,18 @@ impl Drop for Cut {
 
 /// Resolves the name, connects, and shakes hands where the endpoint wants TLS. The caller bounds the time.
 pub(super) async fn open(endpoint: &Endpoint) -> Result<(ByteStream, Cut), UpstreamError> {
-    let Endpoint { host, port, tls } = endpoint;
-    let unreachable =
-        |error: io::Error| UpstreamError::Connection(format!("{host}:{port}: {error}"));
-    let stream = TcpStream::connect((host.as_str(), *port))
+    connect(endpoint)
         .await
-        .map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
-    let stream = stream.into_std().map_err(unreachable)?;
-    let cut = Cut(stream.try_clone().map_err(unreachable)?);
-    let stream = TcpStream::from_std(stream).map_err(unreachable)?;
-    let stream: ByteStream = match tls {
-        None => Box::new(stream.compat()),
-        Some(tls) => encrypt(stream, endpoint, tls).await?,
-    };
-    Ok((stream, cut))
+        .map_err(|error| error.reaching(&endpoint.host, endpoint.port))
 }
 
-async fn encrypt(
-    stream: TcpStream,
-    endpoint: &Endpoint,
-    settings: &TlsSettings,
-) -> Result<ByteStream, UpstreamError> {
-    let config = tls::client_config(settings)?;
-    let host = endpoint.host.clone();
-    let name = ServerName::try_from(host)
-        .map_err(|_| UpstreamError::Tls(format!("{:?} is no host name", endpoint.host)))?;
-    let connected = TlsConnector::from(config).connect(name, stream).await;
-    let stream = connected.map_err(|error| {
-        tls_error(&error).unwrap_or_else(|| UpstreamError::Connection(error.to_string()))
-    })?;
-    Ok(Box::new(stream.compat()))
-}
-
-/// The TLS error inside an I/O error.
-pub(super) fn tls_error(error: &io::Error) -> Option<UpstreamError> {
-    let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(UpstreamError::Tls(inner.to_string()))
+async fn connect(endpoint: &Endpoint) -> Result<(ByteStream, Cut), UpstreamError> {
+    let broken = |error: io::Error| link::broken(&error);
+    let stream = link::connect(endpoint).await?;
+    let stream = stream.into_std().map_err(broken)?;
+    let cut = Cut(stream.try_clone().map_err(broken)?);
+    let stream = TcpStream::from_std(stream).map_err(broken)?;
+    Ok((link::secure(stream, endpoint).await?.compat(), cut))
 }
 
 /// The runtime as the library wants it, but with [`ByteStream`] for its streams.

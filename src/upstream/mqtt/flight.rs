@@ -1,137 +1,100 @@
-//! Which of our tokens is out under which packet id. Pure.
-//!
-//! The client library does not tell the id it gives to a message when it takes it, but gives ids in the order of taking:
-//! 1, 2, … up to its limit, then again from 1. So the id is known beforehand, and each one that the library then
-//! reports is compared. An id that is still out must not come round again: the library would stop sending until that
-//! one is answered, and with MQTT 5 a failure code would never release it. Hence [`Flight::has_room`].
+//! Which of our messages is out under which packet id. Pure.
 
-use std::collections::VecDeque;
-
-use crate::upstream::message::{Answer, Incoming};
-
-/// The messages that are out, and the answers that came.
+/// The packet ids of one connection, taken in turn, so that one that was just answered rests before it is used again.
 pub(super) struct Flight {
-    /// Token by packet id; index 0 is not used, as 0 is no packet id (MQTT 3.1.1, 2.3.1).
+    /// Token by packet id; index 0 is not used, as 0 is no packet id (MQTT 5.0, 2.2.1).
     tokens: Vec<Option<u64>>,
-    next: u16,
-    /// Ids, or tokens with quality of service 0, in the order in which they were handed to the library.
-    handed: VecDeque<Handed>,
-    answers: VecDeque<Incoming>,
+    last: u16,
+    out: u16,
+    most: u16,
 }
-
-enum Handed {
-    Unanswered(u64),
-    Under(u16),
-}
-
-/// The library's packet ids are not what they must be; no answer on this connection can be believed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct OutOfStep;
 
 impl Flight {
-    /// Nothing is out; packet ids run from 1 to `ids`.
-    pub(super) fn new(ids: u16) -> Self {
+    /// Nothing is out, and no more than `most` may be; packet ids run from 1 to `ids`, or to `most` where that is more.
+    pub(super) fn new(most: u16, ids: u16) -> Self {
+        let most = most.max(1);
         Self {
-            tokens: vec![None; usize::from(ids.max(1)) + 1],
-            next: 1,
-            handed: VecDeque::new(),
-            answers: VecDeque::new(),
+            tokens: vec![None; usize::from(ids.max(most)) + 1],
+            last: 0,
+            out: 0,
+            most,
         }
     }
 
-    /// Whether the next packet id is free.
-    pub(super) fn has_room(&self) -> bool {
-        self.tokens
-            .get(usize::from(self.next))
-            .is_some_and(Option::is_none)
-    }
-
-    /// The message of `token` is handed to the library, to be acknowledged. To be asked first: [`Self::has_room`].
-    pub(super) fn hand(&mut self, token: u64) {
-        let id = self.next;
-        if let Some(slot) = self.tokens.get_mut(usize::from(id)) {
-            *slot = Some(token);
+    /// A packet id for the message of `token`; `None`: as many are out as may be.
+    pub(super) fn take(&mut self, token: u64) -> Option<u16> {
+        if self.out >= self.most {
+            return None;
         }
-        self.handed.push_back(Handed::Under(id));
-        let wraps = usize::from(id) + 1 >= self.tokens.len();
-        self.next = if wraps { 1 } else { id.saturating_add(1) };
+        let ids = u16::try_from(self.tokens.len().saturating_sub(1)).unwrap_or(u16::MAX);
+        let mut ids = (self.last.saturating_add(1)..=ids).chain(1..=self.last);
+        let id = ids.find(|id| self.tokens.get(usize::from(*id)) == Some(&None))?;
+        *self.tokens.get_mut(usize::from(id))? = Some(token);
+        (self.last, self.out) = (id, self.out.saturating_add(1));
+        Some(id)
     }
 
-    /// The message of `token` is handed to the library with quality of service 0.
-    pub(super) fn hand_unanswered(&mut self, token: u64) {
-        self.handed.push_back(Handed::Unanswered(token));
-    }
-
-    /// The library has written the next message, under this id.
-    pub(super) fn sent(&mut self, id: u16) -> Result<(), OutOfStep> {
-        match self.handed.pop_front() {
-            Some(Handed::Under(expected)) if expected == id => Ok(()),
-            Some(Handed::Unanswered(token)) if id == 0 => {
-                self.answers
-                    .push_back(Incoming::Answer(token, Answer::Sent));
-                Ok(())
-            }
-            _ => Err(OutOfStep),
-        }
-    }
-
-    /// The broker has answered what went out under this id.
-    pub(super) fn answered(&mut self, id: u16, answer: Answer) -> Result<(), OutOfStep> {
-        let token = self.tokens.get_mut(usize::from(id)).and_then(Option::take);
-        let token = token.ok_or(OutOfStep)?;
-        self.answers.push_back(Incoming::Answer(token, answer));
-        Ok(())
-    }
-
-    /// An answer that needs no broker.
-    pub(super) fn answer(&mut self, token: u64, answer: Answer) {
-        self.answers.push_back(Incoming::Answer(token, answer));
-    }
-
-    /// The next answer that came.
-    pub(super) fn take(&mut self) -> Option<Incoming> {
-        self.answers.pop_front()
+    /// The token of the message that went out under this id, which is free from now on; `None`: there is none.
+    pub(super) fn answered(&mut self, id: u16) -> Option<u64> {
+        let token = self
+            .tokens
+            .get_mut(usize::from(id))
+            .and_then(Option::take)?;
+        self.out = self.out.saturating_sub(1);
+        Some(token)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn ids_go_round_and_an_id_that_is_out_is_waited_for() {
-        let mut flight = Flight::new(2);
-        flight.hand(10);
-        flight.hand(11);
-        assert!(!flight.has_room());
-        assert_eq!((flight.sent(1), flight.sent(2)), (Ok(()), Ok(())));
-        flight.answered(2, Answer::Confirmed).unwrap();
-        assert!(!flight.has_room(), "id 1 is still out");
-        flight.answered(1, Answer::Confirmed).unwrap();
-        assert!(flight.has_room());
-        flight.hand(12);
-        assert_eq!(flight.sent(1), Ok(()));
-        assert_eq!(flight.take(), Some(Incoming::Answer(11, Answer::Confirmed)));
-        assert_eq!(flight.take(), Some(Incoming::Answer(10, Answer::Confirmed)));
-        assert_eq!(flight.take(), None);
+    fn ids_go_round_and_one_that_is_out_is_passed_over() {
+        let mut flight = Flight::new(2, 3);
+        assert_eq!((flight.take(10), flight.take(11)), (Some(1), Some(2)));
+        assert_eq!(flight.take(12), None, "two are out");
+        assert_eq!(flight.answered(2), Some(11));
+        assert_eq!(flight.take(12), Some(3));
+        assert_eq!(flight.answered(3), Some(12));
+        assert_eq!(flight.take(13), Some(2), "1 is still out");
     }
 
     #[test]
-    fn an_id_out_of_turn_or_never_sent_is_an_error() {
-        let mut flight = Flight::new(5);
-        assert_eq!(flight.sent(1), Err(OutOfStep));
-        flight.hand(10);
-        assert_eq!(flight.sent(2), Err(OutOfStep));
-        assert_eq!(flight.answered(3, Answer::Confirmed), Err(OutOfStep));
-        assert_eq!(flight.answered(6, Answer::Confirmed), Err(OutOfStep));
+    fn an_answer_to_what_is_not_out_has_no_token() {
+        let mut flight = Flight::new(5, 5);
+        assert_eq!(flight.answered(1), None);
+        flight.take(10);
+        assert_eq!((flight.answered(0), flight.answered(9)), (None, None));
+        assert_eq!((flight.answered(1), flight.answered(1)), (Some(10), None));
     }
 
-    #[test]
-    fn without_acknowledgement_handing_to_the_connection_is_the_answer() {
-        let mut flight = Flight::new(1);
-        flight.hand_unanswered(7);
-        assert_eq!(flight.take(), None);
-        assert_eq!(flight.sent(0), Ok(()));
-        assert_eq!(flight.take(), Some(Incoming::Answer(7, Answer::Sent)));
+    proptest! {
+        #[test]
+        fn no_id_is_out_twice_and_room_is_used_up(
+            most in 1u16..20,
+            more in 0u16..20,
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..300),
+        ) {
+            let mut flight = Flight::new(most, most + more);
+            let mut out: HashMap<u16, u64> = HashMap::new();
+            for (token, (take, which)) in steps.into_iter().enumerate() {
+                if take || out.is_empty() {
+                    let id = flight.take(token as u64);
+                    prop_assert_eq!(id.is_some(), out.len() < usize::from(most));
+                    if let Some(id) = id {
+                        prop_assert!(id >= 1 && id <= most + more);
+                        prop_assert_eq!(out.insert(id, token as u64), None);
+                    }
+                } else {
+                    let id = *out.keys().nth(which.index(out.len())).unwrap();
+                    prop_assert_eq!(flight.answered(id), out.remove(&id));
+                }
+            }
+        }
     }
 }

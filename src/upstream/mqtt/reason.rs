@@ -1,7 +1,6 @@
 //! What the broker's codes mean for us. Pure.
 
-use rumqttc::ConnectReturnCode as V3Code;
-use rumqttc::v5::StateError;
+use rumqttc::mqttbytes::v4::ConnectReturnCode as V3Code;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode, PubAckReason};
 
 use crate::upstream::error::UpstreamError;
@@ -71,54 +70,109 @@ pub(super) fn refused_v5(code: ConnectReturnCode) -> UpstreamError {
     }
 }
 
-/// What ended a connection of MQTT 5.
-pub(super) fn broken_v5(error: StateError) -> UpstreamError {
-    match error {
-        StateError::ServerDisconnect {
-            reason_code: DisconnectReasonCode::NotAuthorized,
-            reason_string,
-        } => UpstreamError::NotAuthorised(reason_string.unwrap_or_default()),
-        StateError::ServerDisconnect {
-            reason_code,
-            reason_string: None,
-        } => UpstreamError::Closed(format!("{reason_code:?}")),
-        StateError::ServerDisconnect {
-            reason_code,
-            reason_string: Some(text),
-        } => UpstreamError::Closed(format!("{reason_code:?}: {text}")),
-        StateError::ConnFail { reason } => refused_v5(reason),
-        StateError::AwaitPingResp => {
-            UpstreamError::Silent("no answer to a sign of life".to_owned())
+/// A DISCONNECT of the broker (MQTT 5.0, 3.14.2.1). `text` is its own explanation.
+pub(super) fn disconnected(reason: DisconnectReasonCode, text: Option<String>) -> UpstreamError {
+    match (reason, text) {
+        (DisconnectReasonCode::NotAuthorized, text) => {
+            UpstreamError::NotAuthorised(text.unwrap_or_default())
         }
-        error => UpstreamError::Connection(error.to_string()),
+        (reason, None) => UpstreamError::Closed(format!("{reason:?}")),
+        (reason, Some(text)) => UpstreamError::Closed(format!("{reason:?}: {text}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::error::Verdict;
 
-    #[test]
-    fn each_code_has_its_meaning() {
-        use PubAckReason as Reason;
-        let kind = |reason| match answer(reason, None) {
+    fn kind(answer: Answer) -> &'static str {
+        match answer {
             Answer::Confirmed => "confirmed",
             Answer::Sent => "sent",
             Answer::Retry(_) | Answer::Returned(_) => "retry",
             Answer::Refused(_) => "refused",
             Answer::Stop(_) => "stop",
-        };
-        assert_eq!(kind(Reason::Success), "confirmed");
-        assert_eq!(kind(Reason::NoMatchingSubscribers), "confirmed");
-        assert_eq!(kind(Reason::UnspecifiedError), "retry");
-        assert_eq!(kind(Reason::ImplementationSpecificError), "retry");
-        assert_eq!(kind(Reason::QuotaExceeded), "retry");
-        assert_eq!(kind(Reason::TopicNameInvalid), "refused");
-        assert_eq!(kind(Reason::PayloadFormatInvalid), "refused");
-        assert_eq!(kind(Reason::NotAuthorized), "stop");
+        }
+    }
+
+    #[test]
+    fn each_code_of_an_acknowledgement_has_its_meaning() {
+        use PubAckReason as Reason;
+        for (reason, meaning) in [
+            (Reason::Success, "confirmed"),
+            (Reason::NoMatchingSubscribers, "confirmed"),
+            (Reason::UnspecifiedError, "retry"),
+            (Reason::ImplementationSpecificError, "retry"),
+            (Reason::PacketIdentifierInUse, "retry"),
+            (Reason::QuotaExceeded, "retry"),
+            (Reason::TopicNameInvalid, "refused"),
+            (Reason::PayloadFormatInvalid, "refused"),
+            (Reason::NotAuthorized, "stop"),
+        ] {
+            assert_eq!(kind(answer(reason, None)), meaning, "{reason:?}");
+        }
         assert_eq!(
             answer(Reason::QuotaExceeded, Some("1 GB a day".to_owned())),
             Answer::Retry("quota exceeded (0x97): 1 GB a day".to_owned())
         );
+    }
+
+    #[test]
+    fn a_refused_connection_stops_or_is_tried_again() {
+        use ConnectReturnCode as Code;
+        let stop = |error: UpstreamError| error.verdict() == Verdict::Stop;
+        for code in [
+            V3Code::BadUserNamePassword,
+            V3Code::NotAuthorized,
+            V3Code::BadClientId,
+            V3Code::RefusedProtocolVersion,
+        ] {
+            assert!(stop(refused_v3(code)), "{code:?}");
+        }
+        assert!(!stop(refused_v3(V3Code::ServiceUnavailable)));
+        for code in [
+            Code::BadUserNamePassword,
+            Code::NotAuthorized,
+            Code::Banned,
+            Code::BadAuthenticationMethod,
+            Code::ClientIdentifierNotValid,
+            Code::UnsupportedProtocolVersion,
+            Code::QoSNotSupported,
+            Code::RetainNotSupported,
+            Code::TopicNameInvalid,
+        ] {
+            assert!(stop(refused_v5(code)), "{code:?}");
+        }
+        for code in [
+            Code::ServerUnavailable,
+            Code::ServerBusy,
+            Code::QuotaExceeded,
+            Code::UseAnotherServer,
+            Code::ConnectionRateExceeded,
+            Code::UnspecifiedError,
+        ] {
+            assert!(!stop(refused_v5(code)), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_disconnect_says_why() {
+        use DisconnectReasonCode as Reason;
+        let told = disconnected(Reason::NotAuthorized, Some("not here".to_owned()));
+        assert_eq!(told.verdict(), Verdict::Stop);
+        assert_eq!(told.to_string(), "not authorised: not here");
+        for reason in [
+            Reason::ServerBusy,
+            Reason::ServerShuttingDown,
+            Reason::SessionTakenOver,
+            Reason::PacketTooLarge,
+            Reason::ReceiveMaximumExceeded,
+            Reason::QuotaExceeded,
+        ] {
+            let told = disconnected(reason, None);
+            assert_eq!(told.verdict(), Verdict::Reconnect, "{reason:?}");
+            assert!(told.is_a_close(), "{reason:?}");
+        }
     }
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use forebay::forward::Link;
 use forebay::forward::settings::ForwarderSettings;
-use forebay::reading::EventName;
+use forebay::reading::{Clock, EventName, SystemClock};
 use forebay::upstream::settings::{Login, MqttSettings, MqttVersion, Secret, UpstreamSettings};
 use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
 
-use super::memory::{Forwarder, Memory, scan, schema, settings};
+use super::memory::{BOUND, Forwarder, Memory, scan, schema, settings};
 use crate::harness::mosquitto::{Mosquitto, MosquittoSettings};
 use crate::harness::scripted::{Reply, Scripted};
+use crate::harness::subscriber::Received;
 use crate::upstream_contract::mqtt;
 
 const TAKEN: Reply = Reply::Ack(Reason::Success);
@@ -291,5 +292,38 @@ async fn a_wrong_password_stops_the_upstream_and_is_told_once() {
     std::fs::write(&password, "right\n").unwrap();
     store.drained().await;
     assert_eq!(store.events().len(), 1);
+    forwarder.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto"]
+async fn a_records_life_at_the_broker_began_with_its_reading() {
+    let broker = Mosquitto::start();
+    let subscriber = broker.subscribe("t/#").await;
+    let upstream = mqtt::settings(broker.port(), MqttVersion::V5);
+    let mut settings = settings(UpstreamSettings::Mqtt(upstream));
+    settings.expiry = Some(Duration::from_secs(3_600));
+    let store = Memory::new();
+    let mut stamp = Clock::new(SystemClock::new()).now();
+    store.add_at(stamp, scan(&schema("meter-3"), 1.0));
+    stamp.boot_ns -= 10_000_000_000;
+    store.add_at(stamp, scan(&schema("meter-3"), 2.0));
+    let forwarder = Forwarder::start(settings, &store);
+    let scans = |all: &[Received]| -> Vec<u32> {
+        let scans = all
+            .iter()
+            .filter(|one| one.topic == "t/hall-2/meter-3/default");
+        scans.filter_map(|one| one.expires_in).collect()
+    };
+    let all = subscriber
+        .wait_for(BOUND, |all| scans(all).len() == 2)
+        .await;
+    let lives = scans(&all);
+    let (young, old) = (lives[0].max(lives[1]), lives[0].min(lives[1]));
+    // Whole seconds, and the broker rounds as well.
+    assert!(
+        young <= 3_600 && (9..=11).contains(&(young - old)),
+        "{young}, {old}"
+    );
     forwarder.stop().await;
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish,
+    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What to do about a message.
@@ -26,24 +27,80 @@ pub enum Reply {
     AckAndClose(PubAckReason),
 }
 
+/// What it consents to beside the protocol's own rules.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Consent {
+    /// Messages that may be out.
+    pub receive_maximum: Option<u16>,
+    /// Seconds between signs of life.
+    pub keep_alive: Option<u16>,
+}
+
+impl Consent {
+    fn properties(self) -> ConnAckProperties {
+        ConnAckProperties {
+            session_expiry_interval: None,
+            receive_max: self.receive_maximum,
+            max_qos: None,
+            retain_available: None,
+            max_packet_size: None,
+            assigned_client_identifier: None,
+            topic_alias_max: None,
+            reason_string: None,
+            user_properties: Vec::new(),
+            wildcard_subscription_available: None,
+            subscription_identifiers_available: None,
+            shared_subscription_available: None,
+            server_keep_alive: self.keep_alive,
+            response_information: None,
+            server_reference: None,
+            authentication_method: None,
+            authentication_data: None,
+        }
+    }
+}
+
 type Script = Box<dyn FnMut(&str) -> Reply + Send>;
 
 /// The broker. Its script is asked with the payload of each message.
 pub struct Scripted {
     port: u16,
     arrivals: Arc<Mutex<Vec<String>>>,
+    counts: watch::Receiver<Counts>,
     task: JoinHandle<()>,
+}
+
+/// What it has seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Most messages that a client had out at once.
+    pub most_out: usize,
+    /// Signs of life that a client asked for.
+    pub pings: usize,
 }
 
 impl Scripted {
     /// Listens on a free loopback port; one connection at a time.
     pub async fn start(script: impl FnMut(&str) -> Reply + Send + 'static) -> Self {
+        Self::consenting(Consent::default(), script).await
+    }
+
+    /// As [`Self::start`], with wishes of its own.
+    pub async fn consenting(
+        consent: Consent,
+        script: impl FnMut(&str) -> Reply + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let arrivals = Arc::new(Mutex::default());
+        let (seen, counts) = watch::channel(Counts::default());
         let mut server = Server {
             script: Box::new(script),
             arrivals: Arc::clone(&arrivals),
+            consent,
+            seen,
+            out: 0,
+            acks: 0,
         };
         let task = tokio::spawn(async move {
             loop {
@@ -54,6 +111,7 @@ impl Scripted {
         Self {
             port,
             arrivals,
+            counts,
             task,
         }
     }
@@ -67,6 +125,11 @@ impl Scripted {
     pub fn arrivals(&self) -> Vec<String> {
         self.arrivals.lock().unwrap().clone()
     }
+
+    /// What it has seen so far, and more as it comes.
+    pub fn counts(&self) -> watch::Receiver<Counts> {
+        self.counts.clone()
+    }
 }
 
 impl Drop for Scripted {
@@ -78,12 +141,20 @@ impl Drop for Scripted {
 struct Server {
     script: Script,
     arrivals: Arc<Mutex<Vec<String>>>,
+    consent: Consent,
+    seen: watch::Sender<Counts>,
+    /// Messages that came and whose answers are not written.
+    out: usize,
+    /// Answers that are to be written.
+    acks: usize,
 }
 
 impl Server {
     /// Until either side closes.
     async fn serve(&mut self, mut stream: TcpStream) {
-        let (mut input, mut late) = (BytesMut::new(), Vec::new());
+        // One read takes all that a client wrote in one go.
+        let (mut input, mut late) = (BytesMut::with_capacity(1 << 20), Vec::new());
+        (self.out, self.acks) = (0, 0);
         self.arrivals.lock().unwrap().push("-".to_owned());
         while matches!(stream.read_buf(&mut input).await, Ok(1..)) {
             let (mut output, mut stays) = (BytesMut::new(), true);
@@ -93,6 +164,7 @@ impl Server {
             if stream.write_all(&output).await.is_err() {
                 return;
             }
+            self.out -= std::mem::take(&mut self.acks);
             if !stays {
                 // Closed with bytes unread, the link would be reset, and what was just written lost with it.
                 let _ = stream.shutdown().await;
@@ -110,13 +182,17 @@ impl Server {
                 write(Packet::ConnAck(ConnAck {
                     session_present: false,
                     code: ConnectReturnCode::Success,
-                    properties: None,
+                    properties: Some(self.consent.properties()),
                 }));
             }
             Packet::Publish(Publish { pkid, payload, .. }) => {
                 let payload = String::from_utf8(payload.to_vec()).unwrap();
                 let reply = (self.script)(&payload);
                 self.arrivals.lock().unwrap().push(payload);
+                self.out += 1;
+                let out = self.out;
+                self.seen
+                    .send_modify(|seen| seen.most_out = seen.most_out.max(out));
                 match reply {
                     Reply::Never => {}
                     Reply::Later => late.push(pkid),
@@ -129,6 +205,7 @@ impl Server {
                                 properties: None,
                             })
                         };
+                        self.acks += 1 + late.len();
                         write(ack(pkid, reason));
                         for pkid in late.drain(..) {
                             write(ack(pkid, PubAckReason::Success));
@@ -138,6 +215,7 @@ impl Server {
                 }
             }
             Packet::PingReq(_) => {
+                self.seen.send_modify(|seen| seen.pings += 1);
                 write(Packet::PingResp(rumqttc::v5::mqttbytes::v5::PingResp));
             }
             Packet::Disconnect(_) => return false,

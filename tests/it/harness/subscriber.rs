@@ -25,6 +25,8 @@ pub struct Received {
     pub user_properties: Vec<(String, String)>,
     /// MQTT 5 content type.
     pub content_type: Option<String>,
+    /// MQTT 5 message expiry interval, seconds: what is left of it.
+    pub expires_in: Option<u32>,
 }
 
 impl Received {
@@ -150,5 +152,6 @@ fn received(publish: &Publish) -> Received {
         retain: publish.retain,
         user_properties: properties.user_properties,
         content_type: properties.content_type,
+        expires_in: properties.message_expiry_interval,
     }
 }
