@@ -147,9 +147,12 @@ impl Writer {
         } else {
             self.take_back();
         }
+        // Only now: a writer that panics before the new stream is on disk must not leave its first event to the next one,
+        // which goes on with the old.
+        let taken = self.take_over(loaded);
         own.append(&mut self.own);
         self.own = own;
-        self.take_over(loaded)
+        taken
     }
 
     /// The failed append had reached the disk after all; what went with the block is made sure of.

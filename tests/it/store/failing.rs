@@ -325,3 +325,24 @@ async fn a_block_whose_append_was_reported_as_failed_comes_once_also_after_a_reb
         }
     }
 }
+
+#[tokio::test]
+async fn a_stream_that_never_began_is_not_told_of_by_the_next_writer() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    let stream = stepped.store.status().stream;
+    rigged.order(Op::Block, How::Fails(ENOSPC));
+    rigged.order(Op::Notes, How::Panics);
+    stepped.writer.turn();
+    // Found when the engine is opened anew; the first that a new stream writes panics.
+    rigged.order(Op::Read, How::Damaged);
+    let mut writer = stepped.writer;
+    let end = catch_unwind(AssertUnwindSafe(move || writer.turn()));
+    assert!(end.is_err());
+    let mut stepped = Stepped::open_with(rigged, &plain(), &stepped.inlet);
+    stepped.settle();
+    let records = stepped.records(1).await;
+    assert_complete(&records);
+    assert_eq!(stepped.store.status().stream, stream);
+    assert_eq!(events(&records, EventName::RecordsLost), 0, "{records:?}");
+}

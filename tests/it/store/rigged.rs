@@ -1,6 +1,7 @@
 //! An engine in memory that fails on order, as a disk does, and forgets on a power cut what was not synced.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -148,10 +149,13 @@ impl Rigged {
         self.rig().live.clone()
     }
 
-    /// A block is gone, the one at `which` of those that are there, and the next opening finds damage and rebuilds.
-    pub(super) fn lose_block(&self, which: usize) {
+    /// A block is gone, the one at `which` of those that are there, and the next opening finds damage and rebuilds. What was
+    /// in it: from this `seq` to below that.
+    pub(super) fn lose_block(&self, which: usize) -> Range<u64> {
         let engine = self.engine();
         let blocks = engine.blocks(0, usize::MAX).unwrap();
+        let key = |n: usize| blocks.get(n).map(|(key, _)| *key);
+        let end = key(which + 1).unwrap_or(u64::MAX);
         if let Some((key, _)) = blocks.get(which) {
             let gone = Write {
                 kind: Kind::Block,
@@ -163,6 +167,7 @@ impl Rigged {
             self.rig().disk.append(vec![gone], true).unwrap();
         }
         self.order(Op::Open, How::Damaged);
+        key(which).unwrap_or(end)..end
     }
 
     /// Bytes of blocks that are in no table yet.

@@ -1,6 +1,7 @@
 //! The queue in memory that the store is held against: what was put, announced, received, confirmed and told.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use forebay::reading::{Body, Detail, EventName, Name, RangeSet, Record, Value};
@@ -35,8 +36,10 @@ pub(super) struct Queue {
     announced: BTreeMap<u64, Arc<Record>>,
     scans: BTreeMap<i64, u64>,
     pub(super) consumers: [Consumer; 2],
-    /// Whether blocks were damaged: cursors pass over what was in them.
-    pub(super) damaged: bool,
+    /// Damage took these: cursors pass over them.
+    lost: RangeSet,
+    /// Of those, the numbers of a device that nothing shows any more: none of its records stands behind them.
+    unknowable: BTreeMap<Option<Name>, RangeSet>,
 }
 
 impl Queue {
@@ -64,6 +67,21 @@ impl Queue {
                 "scan {number} is {before:?} and {}",
                 record.seq
             );
+        }
+    }
+
+    /// Damage takes a block.
+    pub(super) fn damage(&mut self, block: Range<u64>) {
+        self.lost.insert(block.start, block.end - 1);
+        for (_, record) in self.announced.range(block.clone()) {
+            let device = record.body.device();
+            let mut behind = self.announced.range(block.end..);
+            if !behind
+                .any(|(seq, later)| later.body.device() == device && !self.lost.contains(*seq))
+            {
+                let unknowable = self.unknowable.entry(device.cloned()).or_default();
+                unknowable.insert(record.device_seq, record.device_seq);
+            }
         }
     }
 
@@ -136,7 +154,7 @@ impl Queue {
         for (consumer, upstream) in self.consumers.iter().zip(UPSTREAMS) {
             let cursor = store.cursor(&name(upstream));
             for seq in self.announced.keys().filter(|seq| **seq >= first) {
-                if cursor.contains(*seq) && !self.damaged {
+                if cursor.contains(*seq) && self.lost.is_empty() {
                     assert!(consumer.done.contains(*seq), "{upstream} is ahead at {seq}");
                 }
                 if consumer.sure.contains(*seq) {
@@ -162,7 +180,10 @@ impl Queue {
                 last + 1,
                 "{upstream}: a number is neither received nor named: {known:?}"
             );
-            for (device, known) in &devices {
+            for (device, known) in &mut devices {
+                if let Some(unknowable) = self.unknowable.get(device) {
+                    known.extend(unknowable);
+                }
                 let last = known.bounds().map_or(0, |(_, last)| last);
                 assert!(
                     known.first_missing(1) == last + 1,

@@ -239,9 +239,8 @@ impl World {
             match end {
                 End::PowerCut(kept) => rigged.power_cut(kept),
                 End::Damage(which) => {
-                    queue.damaged = true;
                     let blocks = rigged.engine().blocks(0, usize::MAX).unwrap().len();
-                    rigged.lose_block(usize::from(which) % blocks.max(1));
+                    queue.damage(rigged.lose_block(usize::from(which) % blocks.max(1)));
                 }
                 End::Stop | End::Kill => (),
             }
