@@ -153,6 +153,24 @@ pub struct Point {
 }
 
 impl Point {
+    /// A point that is sent as it is in its registers, big-endian, with every scan of the class `scan`.
+    pub fn plain(name: Name, scan: Name, (table, address): (Table, u16), raw: RawType) -> Self {
+        Self {
+            name,
+            table,
+            address,
+            raw,
+            order: Order::BIG,
+            transform: Transform::default(),
+            scan,
+            send: true,
+            title: None,
+            unit: None,
+            kind: PointKind::Gauge,
+            report: None,
+        }
+    }
+
     /// What kind of value it sends, after all transformations. A factor that is read may be integral or not: the type
     /// is then a float, though an integer times a whole power of ten is sent as the integer it is.
     pub fn value_type(&self) -> ValueType {

@@ -2,8 +2,8 @@
 //! meant; pure.
 
 use super::decode::{Places, Recipe};
-use super::map::{DateTimeForm, Order, Point, RawType, Table, Transform, Zone};
-use crate::reading::{Name, PointKind, Reading, Value};
+use super::map::{DateTimeForm, Order, RawType, Zone};
+use crate::reading::{Reading, Value};
 
 /// Registers taken for one type.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,17 +87,15 @@ fn row(at: usize, kind: &'static str, raw: &RawType, words: &[u16]) -> Row {
         raw,
         RawType::Text(_) | RawType::DateTime(DateTimeForm::Ymdhms | DateTimeForm::Iec870, _)
     );
-    let guesses = orders(if fields { 1 } else { width })
-        .iter()
-        .filter_map(|&order| {
-            let reading = read(raw, order, words)?;
-            let plausible = is_plausible(kind, width, &reading);
-            Some(Guess {
-                order,
-                reading,
-                plausible,
-            })
-        });
+    let guesses = orders(if fields { 1 } else { width }).iter().map(|&order| {
+        let reading = read(raw, order, words);
+        let plausible = is_plausible(kind, width, &reading);
+        Guess {
+            order,
+            reading,
+            plausible,
+        }
+    });
     Row {
         at,
         width,
@@ -106,26 +104,12 @@ fn row(at: usize, kind: &'static str, raw: &RawType, words: &[u16]) -> Row {
     }
 }
 
-fn read(raw: &RawType, order: &str, words: &[u16]) -> Option<Reading> {
-    let name = Name::new("register").ok()?;
-    let recipe = Recipe::new(&Point {
-        name: name.clone(),
-        table: Table::HoldingRegister,
-        address: 0,
-        raw: raw.clone(),
-        order: Order {
-            words_reversed: matches!(order, "CDAB" | "DCBA"),
-            bytes_swapped: matches!(order, "BADC" | "DCBA"),
-        },
-        transform: Transform::default(),
-        scan: name,
-        send: true,
-        title: None,
-        unit: None,
-        kind: PointKind::Gauge,
-        report: None,
-    });
-    Some(recipe.read(Places::Registers(words), None))
+fn read(raw: &RawType, order: &str, words: &[u16]) -> Reading {
+    let order = Order {
+        words_reversed: matches!(order, "CDAB" | "DCBA"),
+        bytes_swapped: matches!(order, "BADC" | "DCBA"),
+    };
+    Recipe::plainly(raw, order).read(Places::Registers(words), None)
 }
 
 /// Floats outside of these are garbage of digits, but for 0: no instrument has such a range.

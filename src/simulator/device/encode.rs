@@ -217,8 +217,8 @@ fn single(value: &Value) -> Option<f32> {
 mod tests {
     use super::*;
     use crate::field::modbus::decode::{Places, Recipe};
-    use crate::field::modbus::map::{Table, Transform};
-    use crate::reading::{Name, PointKind, Reading};
+    use crate::field::modbus::map::Table;
+    use crate::reading::{Name, Reading};
 
     fn orders() -> impl Iterator<Item = Order> {
         [(false, false), (true, false), (false, true), (true, true)]
@@ -230,19 +230,11 @@ mod tests {
     }
 
     fn point(raw: RawType, order: Order) -> Point {
+        let name = |text| Name::new(text).unwrap();
+        let place = (Table::HoldingRegister, 0);
         Point {
-            name: Name::new("p").unwrap(),
-            table: Table::HoldingRegister,
-            address: 0,
-            raw,
             order,
-            transform: Transform::default(),
-            scan: Name::new("default").unwrap(),
-            send: true,
-            title: None,
-            unit: None,
-            kind: PointKind::Gauge,
-            report: None,
+            ..Point::plain(name("p"), name("default"), place, raw)
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay::field::inbox::INBOX;
-use forebay::field::modbus::map::{DeviceMap, Order, Point, Quirks, RawType, Table, Transform};
+use forebay::field::modbus::map::{DeviceMap, Point, Quirks, RawType, Table};
 use forebay::field::modbus::wire::{Opener, Wire};
 use forebay::field::settings::{
     BusSettings, DeviceSettings, LineSettings, Parity, SerialSettings, Transport,
@@ -13,7 +13,7 @@ use forebay::field::settings::{
 use forebay::field::{LineRequest, LineTask};
 use forebay::reading::{
     Body, BootId, Clock, ClockSource, Description, EventName, MapHash, Name, Observation, Outlet,
-    PointKind, Quality, Scan, Stamp, SystemClock, Value,
+    Quality, Scan, Stamp, SystemClock, Value,
 };
 use forebay::simulator::device::{SimulatedDevice, serve_mbap, serve_rtu, serve_tcp};
 use tokio::net::TcpListener;
@@ -164,20 +164,9 @@ pub(super) fn name(text: &str) -> Name {
 
 /// A point `pADDRESS` of one holding register.
 pub(super) fn point(address: u16) -> Point {
-    Point {
-        name: name(&format!("p{address}")),
-        table: Table::HoldingRegister,
-        address,
-        raw: RawType::U16,
-        order: Order::BIG,
-        transform: Transform::default(),
-        scan: name("default"),
-        send: true,
-        title: None,
-        unit: None,
-        kind: PointKind::Gauge,
-        report: None,
-    }
+    let own = name(&format!("p{address}"));
+    let place = (Table::HoldingRegister, address);
+    Point::plain(own, name("default"), place, RawType::U16)
 }
 
 /// A map of one-register points, each in a request of its own.

@@ -1,6 +1,6 @@
 use super::super::map::{Byte, DateTimeForm, Scale, Table, Zone};
 use super::*;
-use crate::reading::{Name, PointKind};
+use crate::reading::Name;
 
 mod transforms;
 
@@ -19,20 +19,8 @@ const DCBA: Order = Order {
 };
 
 fn point(raw: RawType) -> Point {
-    Point {
-        name: Name::new("p").unwrap(),
-        table: Table::HoldingRegister,
-        address: 0,
-        raw,
-        order: ABCD,
-        transform: Transform::default(),
-        scan: Name::new("default").unwrap(),
-        send: true,
-        title: None,
-        unit: None,
-        kind: PointKind::Gauge,
-        report: None,
-    }
+    let name = |text| Name::new(text).unwrap();
+    Point::plain(name("p"), name("default"), (Table::HoldingRegister, 0), raw)
 }
 
 fn read_in(raw: RawType, order: Order, words: &[u16]) -> Reading {

@@ -1,24 +1,12 @@
 use super::*;
 use crate::field::modbus::known::Hole;
-use crate::field::modbus::map::{Limits, Order, Quirks, RawType, Transform};
+use crate::field::modbus::map::{Limits, Quirks, RawType};
 use crate::field::settings::{BusSettings, Transport};
-use crate::reading::{Decimal, PointKind};
+use crate::reading::Decimal;
 
-fn point(name: &str, table: Table, address: u16, raw: RawType) -> Point {
-    Point {
-        name: Name::new(name).unwrap(),
-        table,
-        address,
-        raw,
-        order: Order::default(),
-        transform: Transform::default(),
-        scan: Name::new("default").unwrap(),
-        send: true,
-        title: None,
-        unit: None,
-        kind: PointKind::Gauge,
-        report: None,
-    }
+fn point(called: &str, table: Table, address: u16, raw: RawType) -> Point {
+    let name = |text| Name::new(text).unwrap();
+    Point::plain(name(called), name("default"), (table, address), raw)
 }
 
 fn map(points: Vec<Point>) -> DeviceMap {

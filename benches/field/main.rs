@@ -1,5 +1,6 @@
 //! `scripts/bench field [SECONDS]`: how busy a serial line is kept, of what its characters, its silences and the device
-//! allow; and what a line costs over TCP beside a client that only writes and reads bytes.
+//! allow, and with how much CPU; what a line costs over TCP beside a client that only writes and reads bytes; how soon the
+//! daemon reads after its start, and what it takes while there is little to do.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -8,6 +9,8 @@
     clippy::cast_precision_loss,
     reason = "a bench: it prints, and whatever fails ends it"
 )]
+
+mod daemon;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -20,15 +23,13 @@ use std::time::{Duration, Instant};
 use forebay::field::LineTask;
 use forebay::field::modbus::client::{Client, Manner};
 use forebay::field::modbus::frame::{ReadRequest, crc16};
-use forebay::field::modbus::map::{DeviceMap, Order, Point, RawType, Table, Transform};
+use forebay::field::modbus::map::{DeviceMap, Point, RawType, Table};
 use forebay::field::modbus::wire::{Bus, Opener, Wire, opener};
 use forebay::field::settings::{
     BusSettings, DeviceSettings, LineSettings, SerialSettings, Transport,
 };
 use forebay::field::status::Counters;
-use forebay::reading::{
-    Body, Clock, Description, MapHash, Name, Observation, Outlet, PointKind, SystemClock,
-};
+use forebay::reading::{Body, Clock, Description, MapHash, Name, Observation, Outlet, SystemClock};
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 
@@ -46,10 +47,12 @@ fn main() {
         "serial line, 4 devices x {REGISTERS} registers, answers after 5 ms; median (least to most) of {RUNS} runs"
     );
     for baud_rate in [9600, 19_200, 115_200] {
-        let runs = (0..RUNS).map(|_| utilisation(baud_rate, time) * 100.0);
+        let runs = (0..RUNS).map(|_| utilisation(baud_rate, time));
+        let (shares, cpu): (Vec<_>, Vec<_>) = runs.unzip();
         println!(
-            "  {baud_rate:>6} baud: busy for {} % of what is possible",
-            show(runs.collect())
+            "  {baud_rate:>6} baud: busy for {} % of what is possible, with {} µs of CPU a request",
+            show(shares),
+            show(cpu)
         );
     }
     println!("TCP, {VALUES} f32 a request: floor (bytes only), forebay, ratio");
@@ -63,7 +66,19 @@ fn main() {
     }
     compare("requests/s", floor, ours);
     compare("CPU s per million values, 1000 scans/s", floor_cpu, our_cpu);
+    let starts = (0..RUNS).map(|_| daemon::first_reading());
+    println!(
+        "daemon: {} ms from its start to the first reading",
+        show(starts.collect())
+    );
+    let (cpu, woken, requests) = daemon::idle(time.max(IDLE));
+    println!(
+        "  idle, 10 devices every 10 s: {cpu:.3} % of a core, {woken:.1} wake-ups/s at {requests:.1} requests/s"
+    );
 }
+
+/// How long an idle daemon is looked at, at the least: several rounds of its devices.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// The period of the scans whose CPU time is measured.
 const SCAN: Duration = Duration::from_millis(1);
@@ -104,19 +119,10 @@ fn name(text: &str) -> Name {
 
 fn device(unit: u8, points: u16, raw: RawType, every: Duration) -> DeviceSettings {
     let width = raw.width();
-    let point = |number: u16| Point {
-        name: name(&format!("p{number}")),
-        table: Table::HoldingRegister,
-        address: number * width,
-        raw: raw.clone(),
-        order: Order::BIG,
-        transform: Transform::default(),
-        scan: name("default"),
-        send: true,
-        title: None,
-        unit: None,
-        kind: PointKind::Gauge,
-        report: None,
+    let point = |number: u16| {
+        let place = (Table::HoldingRegister, number * width);
+        let own = name(&format!("p{number}"));
+        Point::plain(own, name("default"), place, raw.clone())
     };
     let name_ = name(&format!("d{unit}"));
     DeviceSettings {
@@ -191,8 +197,8 @@ fn thread_cpu() -> Duration {
     )
 }
 
-/// The share of the line's time that a saturated line uses.
-fn utilisation(baud_rate: u32, time: Duration) -> f64 {
+/// The share of the line's time that a saturated line uses, in percent, and the CPU time of a request, in microseconds.
+fn utilisation(baud_rate: u32, time: Duration) -> (f64, f64) {
     let bus = BusSettings {
         baud_rate,
         ..BusSettings::default()
@@ -215,8 +221,9 @@ fn utilisation(baud_rate: u32, time: Duration) -> f64 {
     let one = character * (8 + answer) + silence * 2 + ANSWER;
     let every = one * 3;
     let devices = (1..=4).map(|unit| device(unit, REGISTERS, RawType::U16, every));
-    let (scans, _) = run(opener, transport, devices.collect(), time);
-    one.as_secs_f64() * scans as f64 / time.as_secs_f64()
+    let (scans, cpu) = run(opener, transport, devices.collect(), time);
+    let busy = one.as_secs_f64() * scans as f64 / time.as_secs_f64();
+    (busy * 100.0, cpu.as_secs_f64() * 1e6 / scans as f64)
 }
 
 /// The devices of a bus, and the time of its characters.
