@@ -22,6 +22,9 @@ use crate::engine::damage::{copy, files};
 /// How long a store may take to mend itself, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What became of a file in which nothing is.
+const EMPTY: &str = "empty";
+
 /// A store with files of every kind, and what is in it.
 struct Sample {
     dir: tempfile::TempDir,
@@ -77,11 +80,13 @@ impl Sample {
         }
     }
 
-    /// The records of which every copy is within `hit` of `path`.
-    fn hit(&self, path: &Path, hit: &Range<u64>) -> BTreeSet<u64> {
+    /// The records of which every copy is hit.
+    fn hit(&self, hits: &[Hit]) -> BTreeSet<u64> {
         let mut copies: BTreeMap<u64, bool> = BTreeMap::new();
         for (file, place, first) in &self.blocks {
-            let touched = file == path && place.start < hit.end && hit.start < place.end;
+            let touched = hits
+                .iter()
+                .any(|(path, hit)| file == path && place.start < hit.end && hit.start < place.end);
             *copies.entry(*first).or_insert(true) &= touched;
         }
         let firsts: Vec<u64> = copies.keys().copied().collect();
@@ -92,6 +97,41 @@ impl Sample {
         }
         lost
     }
+}
+
+/// What was damaged of a file of the sample.
+type Hit = (PathBuf, Range<u64>);
+
+/// Damages the copy of the sample below `work`: by turns a page and a bit of file after file, and a bit in each copy of a
+/// block. What was hit; nothing: the file is empty.
+fn damage_by_turns(sample: &Sample, work: &Path, n: usize, random: &mut fastrand::Rng) -> Vec<Hit> {
+    let copy = |path: &PathBuf| work.join(path.strip_prefix(sample.dir.path()).unwrap());
+    if n % 3 == 2 {
+        let (_, _, first) = sample.blocks[random.usize(..sample.blocks.len())];
+        let copies = sample.blocks.iter().filter(|(_, _, other)| *other == first);
+        let hits = copies.map(|(path, place, _)| {
+            let at = random.u64(place.clone());
+            flip(&copy(path), at, random);
+            (path.clone(), at..at + 1)
+        });
+        return hits.collect();
+    }
+    let path = &sample.paths[n / 3 % sample.paths.len()];
+    let hit = damage(&copy(path), n.is_multiple_of(3), random);
+    hit.map(|hit| (path.clone(), hit)).into_iter().collect()
+}
+
+/// Flips a bit of the byte at `at`.
+fn flip(path: &Path, at: u64, random: &mut fastrand::Rng) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1 << random.u8(..8)], at)
+        .unwrap();
 }
 
 /// Damages the copy of `path` below `dir`: a bit, or a page where it holds something. What was hit.
@@ -107,8 +147,7 @@ fn damage(path: &Path, page: bool, random: &mut fastrand::Rng) -> Option<Range<u
             .unwrap();
         Some(start as u64..end as u64)
     } else {
-        file.write_all_at(&[content[at] ^ 1 << random.u8(..8)], at as u64)
-            .unwrap();
+        flip(path, at as u64, random);
         Some(at as u64..at as u64 + 1)
     }
 }
@@ -176,16 +215,13 @@ fn told(records: &[Arc<Record>], last: u64) -> BTreeSet<u64> {
 
 async fn round(sample: &Sample, n: usize, texts: &Texts) -> String {
     let mut random = fastrand::Rng::with_seed(n as u64);
-    // By turns through the files, so that each kind is met whatever its size.
-    let path = &sample.paths[n / 2 % sample.paths.len()];
-    let within = path.strip_prefix(sample.dir.path()).unwrap();
     let work = scratch();
     copy(sample.dir.path(), work.path());
-    let page = n.is_multiple_of(2);
-    let Some(hit) = damage(&work.path().join(within), page, &mut random) else {
-        return "empty".to_owned();
-    };
-    let what = format!("round {n}: {hit:?} of {}", within.display());
+    let hits = damage_by_turns(sample, work.path(), n, &mut random);
+    if hits.is_empty() {
+        return EMPTY.to_owned();
+    }
+    let what = format!("round {n}: {hits:?}");
     let running = Running::open(&settings(work.path()));
     let found = all(&running, &what).await;
     running.stop();
@@ -208,7 +244,7 @@ async fn round(sample: &Sample, n: usize, texts: &Texts) -> String {
         all.range(sample.confirmed + 1..).copied().collect()
     };
     let lost: BTreeSet<u64> = owed(&sample.records).difference(&there).copied().collect();
-    let most = sample.hit(path, &hit);
+    let most = sample.hit(&hits);
     assert!(lost.is_subset(&most), "{what}: lost {lost:?}, hit {most:?}");
     assert_eq!(
         owed(&told(&found_again, last)),
@@ -239,17 +275,18 @@ fn damage_anywhere_costs_what_it_hit_and_is_told_exactly() {
             .unwrap()
     };
     let (sample, texts) = (runtime().block_on(Sample::new()), Texts::new());
-    let (next, rounds) = (AtomicUsize::new(0), share(1000, 100));
+    let (next, damaged, images) = (AtomicUsize::new(0), AtomicUsize::new(0), share(1000, 100));
     let outcomes = std::sync::Mutex::new(BTreeMap::<String, usize>::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                loop {
+                while damaged.load(Ordering::Relaxed) < images {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= rounds {
-                        return;
-                    }
                     let outcome = runtime().block_on(round(&sample, n, &texts));
+                    // An empty file cannot be damaged: that is no image.
+                    if outcome != EMPTY {
+                        damaged.fetch_add(1, Ordering::Relaxed);
+                    }
                     *outcomes.lock().unwrap().entry(outcome).or_default() += 1;
                 }
             });
