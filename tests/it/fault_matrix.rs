@@ -24,6 +24,8 @@ use crate::harness::proxy::Proxy;
 const WINDOW: u16 = 10;
 /// No acknowledgement for so long ends a connection; a window at 2 kB/s is done in less.
 const ACK_TIMEOUT: Duration = Duration::from_secs(4);
+/// How late acknowledgements are; far below that timeout.
+const LAG: Duration = Duration::from_millis(300);
 /// From the end of a fault to the next confirmation: the longest back-off (0.2 s), or the rest of an attempt that the fault
 /// had caught, and what a loaded machine needs.
 const RECOVERY: Duration = Duration::from_secs(15);
@@ -39,6 +41,8 @@ enum Fault {
     BlackHole,
     /// 2 kB/s.
     Throttled,
+    /// Acknowledgements come late.
+    SlowAnswers,
     /// Cut again and again, in the middle of a window.
     CutInWindows,
     /// The broker stops in order.
@@ -67,11 +71,12 @@ enum Fault {
 
 impl Fault {
     /// Of the link, whatever the broker.
-    const LINK: [Self; 5] = [
+    const LINK: [Self; 6] = [
         Self::Cut,
         Self::Refused,
         Self::BlackHole,
         Self::Throttled,
+        Self::SlowAnswers,
         Self::CutInWindows,
     ];
 
@@ -87,12 +92,11 @@ impl Fault {
         match self {
             Self::Cut | Self::CutInWindows => true,
             Self::Throttled => status.confirmed >= 40,
-            Self::QueueDeleted | Self::QueueFull => status.last_error.is_some(),
+            Self::SlowAnswers => status.confirmed >= 60,
+            Self::QueueDeleted => told(status, "no queue takes it"),
+            Self::QueueFull => told(status, "a queue is full"),
             Self::Forbidden => status.link == Link::Stopped,
-            Self::WrongAuthority | Self::Expired => {
-                let error = status.last_error.as_deref();
-                error.is_some_and(|error| error.contains("certificate"))
-            }
+            Self::WrongAuthority | Self::Expired => told(status, "certificate"),
             _ => status.link != Link::Up,
         }
     }
@@ -104,6 +108,11 @@ impl Fault {
             _ => 0,
         }
     }
+}
+
+fn told(status: &ForwarderStatus, reason: &str) -> bool {
+    let error = status.last_error.as_deref();
+    error.is_some_and(|error| error.contains(reason))
 }
 
 /// One kind of broker with a consumer that misses nothing of what the broker has acknowledged.
@@ -220,6 +229,7 @@ async fn begin(fault: Fault, peer: &mut impl Peer, plant: &Plant, forwarder: &mu
         }
         Fault::BlackHole => peer.proxy().pause(),
         Fault::Throttled => peer.proxy().rate(Some(2_000)),
+        Fault::SlowAnswers => peer.proxy().lag(LAG),
         Fault::CutInWindows => {
             for _ in 0..5 {
                 // Less than these thirty take, so that it happens among them.
@@ -238,6 +248,7 @@ async fn end(fault: Fault, peer: &mut impl Peer) {
         Fault::Refused => peer.proxy().refuse(false),
         Fault::BlackHole => peer.proxy().resume(),
         Fault::Throttled => peer.proxy().rate(None),
+        Fault::SlowAnswers => peer.proxy().lag(Duration::ZERO),
         _ => peer.mend(fault).await,
     }
 }

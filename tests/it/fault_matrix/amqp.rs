@@ -7,9 +7,9 @@ use lapin::types::AMQPValue;
 
 use super::tls::Tls;
 use super::{ACK_TIMEOUT, Fault, Peer, WINDOW, all_cases, run_all};
-use crate::forward::memory;
+use crate::forward::memory::{self, BOUND};
 use crate::harness::proxy::Proxy;
-use crate::harness::rabbitmq::{Consumer, RabbitMq};
+use crate::harness::rabbitmq::{Consumed, Consumer, RabbitMq};
 use crate::upstream::amqp;
 
 /// An exchange, a queue, and its consumers, one after the other.
@@ -30,6 +30,18 @@ impl Broker {
         client.queue("all").await;
         client.bind("all", "telemetry", "#").await;
         self.consumers.push(client.consume("all").await);
+    }
+
+    /// Nothing gets to the broker any more, and all that it has confirmed has got to the consumer. It confirms also what
+    /// was on its way into a queue that is deleted.
+    async fn hand_on(&self) {
+        self.proxy.refuse(true);
+        self.proxy.cut();
+        let client = self.rabbitmq.client().await;
+        client.publish("telemetry", "last", b"last").await;
+        let came = |all: &[Consumed]| all.iter().any(|one| one.payload == b"last");
+        let consumer = self.consumers.last().unwrap();
+        consumer.wait_for(BOUND, came).await;
     }
 
     fn tls(&self) -> &Tls {
@@ -104,7 +116,11 @@ impl Peer for Broker {
                 self.rabbitmq.forget_certificates();
                 self.proxy.cut();
             }
-            Fault::QueueDeleted => client.delete_empty_queue("all").await,
+            Fault::QueueDeleted => {
+                self.hand_on().await;
+                client.delete_queue("all").await;
+                self.proxy.refuse(false);
+            }
             Fault::ExchangeDeleted => client.delete_exchange("telemetry").await,
             Fault::Forbidden => {
                 self.rabbitmq.permit("^$");

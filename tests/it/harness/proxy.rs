@@ -28,6 +28,8 @@ struct Manners {
     refused: bool,
     half_closed: bool,
     bytes_per_second: Option<u32>,
+    /// What comes from the server takes so long.
+    lag: Duration,
     /// Connections of an older number are cut.
     cuts: u64,
 }
@@ -101,6 +103,11 @@ impl Proxy {
             .send_modify(|manners| manners.bytes_per_second = bytes_per_second);
     }
 
+    /// What comes from the server passes so much later.
+    pub fn lag(&self, lag: Duration) {
+        self.manners.send_modify(|manners| manners.lag = lag);
+    }
+
     /// Resets all connections once so many further bytes have come from clients; those bytes still pass.
     pub fn cut_after(&self, bytes: i64) {
         self.left.store(bytes, Ordering::SeqCst);
@@ -169,7 +176,13 @@ impl Link {
             if count == 0 {
                 return to.shutdown().await;
             }
-            let rate = manners.borrow().bytes_per_second;
+            let (rate, lag) = {
+                let manners = manners.borrow();
+                (manners.bytes_per_second, manners.lag)
+            };
+            if !upwards {
+                sleep(lag).await;
+            }
             if let Some(rate) = rate {
                 sleep(Duration::from_secs_f64(count as f64 / f64::from(rate))).await;
             }

@@ -2,9 +2,7 @@
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::task::JoinHandle;
@@ -16,7 +14,7 @@ use super::super::collected::Collected;
 /// What a test does at the broker on its own account.
 pub struct Client {
     channel: Channel,
-    connection: Connection,
+    _connection: Connection,
 }
 
 impl Client {
@@ -30,7 +28,7 @@ impl Client {
         let channel = connection.create_channel().await.unwrap();
         Self {
             channel,
-            connection,
+            _connection: connection,
         }
     }
 
@@ -61,18 +59,6 @@ impl Client {
             .queue_delete(name.into(), Default::default())
             .await
             .unwrap();
-    }
-
-    /// Deletes a queue at a moment when its consumers have got all that the broker has confirmed.
-    pub async fn delete_empty_queue(&self, name: &str) {
-        let options = QueueDeleteOptions {
-            if_empty: true,
-            ..QueueDeleteOptions::default()
-        };
-        // A refusal costs the channel.
-        while let Ok(channel) = self.connection.create_channel().await
-            && channel.queue_delete(name.into(), options).await.is_err()
-        {}
     }
 
     /// Deletes an exchange with its bindings.
