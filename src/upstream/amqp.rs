@@ -27,7 +27,7 @@ use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::{AsyncTcpStream, Channel, Confirmation, ConnectionProperties, Event};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use self::access::{uri, without_certificate};
+use self::access::uri;
 use self::confirms::{Confirms, Decided, Fate, Outcome, Returned};
 use self::failure::failure;
 use self::link::Cut;
@@ -97,7 +97,7 @@ impl Connection {
         let properties = ConnectionProperties::default().with_connection_name("forebay".into());
         let library = lapin::Connection::connector(uri, link::runtime(), connect, properties)
             .await
-            .map_err(|error| without_certificate(failure(&error), endpoint))?;
+            .map_err(|error| failure(&error).without_certificate(endpoint))?;
         let events = Box::pin(library.events_listener());
         let channel = publisher(&library).await.map_err(|error| failure(&error))?;
         topology::declare(&library, &settings.declare).await?;

@@ -1,5 +1,7 @@
 //! Why a connection failed, and what that means.
 
+use super::settings::Endpoint;
+
 /// What to do about a failed connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -12,7 +14,10 @@ pub enum Verdict {
 /// A connection could not be made, or broke.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UpstreamError {
-    /// The name or address could not be reached, or the connection broke.
+    /// The name or address could not be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The connection broke.
     #[error("{0}")]
     Connection(String),
     /// The broker gives no sign of life.
@@ -42,14 +47,6 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// The same; where the broker could not be reached, with its place.
-    pub(super) fn reaching(self, host: &str, port: u16) -> Self {
-        match self {
-            Self::Connection(reason) => Self::Connection(format!("{host}:{port}: {reason}")),
-            other => other,
-        }
-    }
-
     /// What to do about it.
     pub fn verdict(&self) -> Verdict {
         match self {
@@ -62,7 +59,32 @@ impl UpstreamError {
     pub fn is_a_close(&self) -> bool {
         matches!(
             self,
-            Self::Connection(_) | Self::Closed(_) | Self::Refused(_) | Self::NotAuthorised(_)
+            Self::Unreachable(_)
+                | Self::Connection(_)
+                | Self::Closed(_)
+                | Self::Refused(_)
+                | Self::NotAuthorised(_)
         )
+    }
+
+    /// The same; where a broker with TLS closed on us, and we have shown no certificate, with that as the likely reason. With
+    /// TLS 1.3 it turns such clients away only after the handshake, often by a bare reset.
+    pub(super) fn without_certificate(self, endpoint: &Endpoint) -> Self {
+        match (self, &endpoint.tls) {
+            (Self::Connection(reason), Some(tls)) if tls.identity.is_none() => Self::Tls(format!(
+                "{reason}: does the broker want a client certificate (tls.cert, tls.key)?"
+            )),
+            (error, _) => error,
+        }
+    }
+
+    /// The same; where the broker could not be reached, or broke off, with its place.
+    pub(super) fn reaching(self, endpoint: &Endpoint) -> Self {
+        let Endpoint { host, port, .. } = endpoint;
+        match self {
+            Self::Unreachable(reason) => Self::Unreachable(format!("{host}:{port}: {reason}")),
+            Self::Connection(reason) => Self::Connection(format!("{host}:{port}: {reason}")),
+            other => other,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -25,7 +26,8 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<TcpStream, UpstreamEr
         stream.set_nodelay(true)?;
         Ok::<_, io::Error>(stream)
     };
-    connect.await.map_err(|error| broken(&error))
+    let unreachable = |error: io::Error| UpstreamError::Unreachable(error.to_string());
+    connect.await.map_err(unreachable)
 }
 
 /// Shakes hands where the endpoint wants TLS. The caller bounds the time.
@@ -46,8 +48,12 @@ pub(super) async fn secure(
 /// What broke a stream.
 pub(super) fn broken(error: &io::Error) -> UpstreamError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    inner.map_or_else(
-        || UpstreamError::Connection(error.to_string()),
-        |inner: &rustls::Error| UpstreamError::Tls(inner.to_string()),
-    )
+    match inner {
+        None => UpstreamError::Connection(error.to_string()),
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+            let reason = "the broker wants a client certificate (tls.cert, tls.key)";
+            UpstreamError::Tls(reason.to_owned())
+        }
+        Some(inner) => UpstreamError::Tls(inner.to_string()),
+    }
 }

@@ -100,7 +100,7 @@ impl Connection {
         timeout(OPEN_TIMEOUT, Self::connect(settings, endpoint, &hello))
             .await
             .map_err(|_| UpstreamError::Timeout("connecting", OPEN_TIMEOUT))?
-            .map_err(|error| error.reaching(&endpoint.host, endpoint.port))
+            .map_err(|error| error.reaching(endpoint).without_certificate(endpoint))
     }
 
     async fn connect(

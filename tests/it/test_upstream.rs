@@ -245,6 +245,22 @@ fn the_brokers_certificate() {
         "\nTLS FAILED after N ms: the broker's certificate: certificate expired",
         "have the broker's certificate renewed, or set the gateway's clock",
     );
+    let server = certs.server();
+    let suspicious = Mosquitto::start_with(&MosquittoSettings {
+        tls: Some(MosquittoTls {
+            ca: certs.ca(),
+            cert: server.cert,
+            key: server.key,
+            client_certificate: true,
+        }),
+        ..MosquittoSettings::default()
+    });
+    let (port, name) = (suspicious.port(), "localhost");
+    let (code, text) = tested(port, &mqtts(name, port, &certs), &[]);
+    assert!(
+        code == Some(1) && text.contains("client certificate (tls.cert, tls.key)"),
+        "{text}"
+    );
     let plain = Mosquitto::start();
     fails(
         tested(

@@ -154,8 +154,9 @@ impl Tested {
             (Step::Tls, Failure::Network(_) | Failure::Silence(_)) => {
                 "does the broker speak TLS on this port?"
             }
-            // Files that cannot be used: the reason names them and the mend.
-            (Step::Tls, _) | (_, Failure::Upstream(UpstreamError::Secret(_))) => "",
+            // Files that cannot be used, or one that is missing: the reason names them and the mend.
+            (Step::Tls, _)
+            | (_, Failure::Upstream(UpstreamError::Secret(_) | UpstreamError::Tls(_))) => "",
             (Step::Open, Failure::Upstream(UpstreamError::NotAuthorised(_))) => {
                 "username and password, or what the user may do at the broker"
             }

@@ -220,7 +220,10 @@ fn open(path: &Path) -> Result<Box<dyn Read + Send>, Complaint> {
 /// What to do about a broker that does not let us listen; empty, where the reason says it.
 fn help(error: &UpstreamError) -> &'static str {
     match error {
-        UpstreamError::Connection(_) => "is the broker up, and are its name and port these?",
+        UpstreamError::Unreachable(_) => "is the broker up, and are its name and port these?",
+        UpstreamError::Connection(_) => {
+            "is this the broker's port, for this protocol and with or without TLS?"
+        }
         UpstreamError::Silent(_) | UpstreamError::Timeout(..) => {
             "is there a firewall on the way, or another protocol on this port?"
         }

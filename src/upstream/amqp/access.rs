@@ -55,15 +55,3 @@ pub(super) fn uri_of(
         },
     })
 }
-
-/// With TLS 1.3 a broker turns away clients without a certificate only after the handshake, often by a bare reset.
-pub(super) fn without_certificate(error: UpstreamError, endpoint: &Endpoint) -> UpstreamError {
-    match (error, &endpoint.tls) {
-        (UpstreamError::Connection(reason), Some(tls)) if tls.identity.is_none() => {
-            UpstreamError::Tls(format!(
-                "{reason}: does the broker want a client certificate (tls.cert, tls.key)?"
-            ))
-        }
-        (error, _) => error,
-    }
-}

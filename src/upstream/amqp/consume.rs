@@ -60,7 +60,7 @@ impl Subscription {
             ConnectionProperties::default().with_connection_name("forebay verify".into());
         let library = lapin::Connection::connector(uri, link::runtime(), connect, properties)
             .await
-            .map_err(|error| failure(&error))?;
+            .map_err(|error| failure(&error).without_certificate(&reach.endpoint))?;
         let consumer = consume(&library, source)
             .await
             .map_err(|error| failure(&error))?;

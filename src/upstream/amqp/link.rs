@@ -35,7 +35,7 @@ impl Drop for Cut {
 pub(super) async fn open(endpoint: &Endpoint) -> Result<(ByteStream, Cut), UpstreamError> {
     connect(endpoint)
         .await
-        .map_err(|error| error.reaching(&endpoint.host, endpoint.port))
+        .map_err(|error| error.reaching(endpoint))
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<(ByteStream, Cut), UpstreamError> {

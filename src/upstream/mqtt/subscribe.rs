@@ -49,7 +49,8 @@ impl Subscription {
         };
         timeout(OPEN_TIMEOUT, subscription.subscribed())
             .await
-            .map_err(|_| UpstreamError::Timeout("subscribing", OPEN_TIMEOUT))??;
+            .map_err(|_| UpstreamError::Timeout("subscribing", OPEN_TIMEOUT))?
+            .map_err(|error| error.without_certificate(&reach.endpoint))?;
         Ok(subscription)
     }
 

@@ -240,6 +240,6 @@ async fn a_broker_that_is_not_there_or_says_nothing_takes_a_bounded_time() {
     assert!(opening.await.is_err(), "it answered");
     drop(listener);
     let error = refusal(&silent).await;
-    assert!(matches!(error, UpstreamError::Connection(_)), "{error}");
+    assert!(matches!(error, UpstreamError::Unreachable(_)), "{error}");
     assert!(start.elapsed() < BOUND);
 }
