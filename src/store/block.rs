@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use super::bytes::Bytes;
 use super::envelope::{self, Kind};
-use super::schema::SchemaId;
+use super::schema::{SchemaId, SchemaTable};
 use crate::reading::{Body, BootId, Name, Record, Schema, StreamId};
 use records::Parts;
 
@@ -97,6 +97,11 @@ impl Header {
     /// Whether an event is in it.
     pub(super) fn has_events(&self) -> bool {
         self.flags & EVENTS != 0
+    }
+
+    /// Whether all schemas in it are known.
+    pub(super) fn is_readable(&self, known: &SchemaTable) -> bool {
+        (self.schemas.iter()).all(|(id, _)| known.get(*id).is_some())
     }
 
     /// Whether all its times could be trusted.

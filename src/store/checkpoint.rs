@@ -17,7 +17,7 @@ use super::engine::{Kind, Write};
 use super::envelope;
 use super::holes::Holes;
 use super::schema::SchemaId;
-use crate::reading::{Detail, Event, EventName, Name, RangeSet, StreamId};
+use crate::reading::{Detail, Event, Name, RangeSet, StreamId};
 
 const VERSION: u8 = 1;
 /// Its key: there is one.
@@ -130,17 +130,14 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The block from `first` to below `end` is durable, and in it the events that tell `telling` and how the stream
-    /// before ended.
-    pub(super) fn tell(&mut self, first: u64, end: u64, mut telling: Holes) {
+    /// The block from `first` to below `end` is durable, and in it the events that tell `holes`. The first block of a stream
+    /// tells how the one before ended.
+    pub(super) fn tell(&mut self, first: u64, end: u64, holes: Holes) {
         self.end = end;
-        if let Some(broken) = self.broken.take() {
-            telling.add_told(&broken.tell(Event::gateway(EventName::RecordsLost)));
-        }
-        if telling.is_empty() {
+        self.broken = None;
+        if holes.is_empty() {
             return;
         }
-        let holes = telling;
         self.told.push(Told { first, end, holes });
         self.fold();
     }

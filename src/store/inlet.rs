@@ -165,6 +165,14 @@ impl Queue {
         self.lock().left = Some(left);
     }
 
+    /// The first `seq` of the batch that a writer which panicked had under way, and the `seq` behind its last.
+    pub(super) fn failed(&self) -> Option<(u64, u64)> {
+        let waiting = self.lock();
+        let pending = &waiting.left.as_ref()?.pending;
+        let last = pending.last()?.seq;
+        Some((pending.first()?.seq, last.saturating_add(1)))
+    }
+
     /// What the writer before left.
     pub(super) fn left(&self) -> Option<Left> {
         self.lock().left.take()

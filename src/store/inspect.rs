@@ -254,6 +254,7 @@ fn known(place: &Place) -> Known {
     Known {
         machine: directory::machine(),
         mark: place.mark(),
+        failed: None,
     }
 }
 

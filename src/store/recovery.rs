@@ -1,5 +1,6 @@
 //! What an open engine holds, and whether the store can prove that it continues exactly.
 
+mod failed;
 mod scan;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::clocks::Clocks;
 use super::cursor::Cursor;
 use super::dead_letter::Letters;
 use super::directory::Place;
-use super::engine::{Engine, EngineError, Kind, Opening};
+use super::engine::{Engine, EngineError, Kind, Opening, Write};
 use super::envelope;
 use super::holes::Holes;
 use super::schema::{self, SchemaTable};
@@ -45,6 +46,9 @@ pub(super) struct Known {
     pub(super) machine: u64,
     /// The stream and the highest `seq` that was once durable, as far as it was noted.
     pub(super) mark: Option<(StreamId, u64)>,
+    /// The first `seq` of a batch that failed, and the `seq` behind its last: nobody was told of it, and all of it is in
+    /// memory still.
+    pub(super) failed: Option<(u64, u64)>,
 }
 
 /// An open engine, how it came to be open, and what it holds.
@@ -74,15 +78,24 @@ fn open_once(place: &Place, known: Known, rebuild: Option<String>) -> Result<Ope
         Some(why) => place.rebuild(why)?,
         None => place.open()?,
     };
-    match load(&*engine, &opening, known) {
+    match failed::settle(&*engine, known).and_then(|()| load(&*engine, &opening, known)) {
         Ok(loaded) => Ok((engine, opening, loaded)),
         Err(EngineError::Damaged(why)) => {
             drop(engine);
             let (engine, opening) = place.rebuild(why)?;
+            failed::settle(&*engine, known)?;
             let loaded = load(&*engine, &opening, known)?;
             Ok((engine, opening, loaded))
         }
         Err(error) => Err(error),
+    }
+}
+
+fn removal(first: u64) -> Write {
+    Write {
+        kind: Kind::Block,
+        key: first.to_be_bytes().to_vec(),
+        value: None,
     }
 }
 
@@ -104,6 +117,10 @@ pub(super) fn load(
     let rebuilt = opening.rebuilt.is_some();
     let from = if rebuilt || !has_checkpoint {
         checkpoint.floor
+    } else if opening.cut > 0 {
+        // Of a torn batch some blocks may be there, and the checkpoint behind them. What the mark covers was synced before.
+        let safe = known.mark.map(|(_, seq)| seq.saturating_add(1));
+        safe.unwrap_or(checkpoint.floor).min(checkpoint.next)
     } else {
         checkpoint.next
     };
@@ -118,11 +135,11 @@ pub(super) fn load(
         .unwrap_or(1);
     let from = from.max(if rebuilt { confirmed } else { 1 });
     let counted = scan::Counted::by(&checkpoint);
-    let mut gone = scan::scan(engine, &mut checkpoint, &schemas, from, rebuilt)?;
-    let lost = if rebuilt {
-        gone.of_devices(&counted, from.max(1))
-    } else {
-        Holes::default()
+    let start = (rebuilt || opening.cut > 0).then_some(from.max(1));
+    let mut gone = scan::scan(engine, &mut checkpoint, &schemas, (from, start), rebuilt)?;
+    let lost = match start {
+        Some(start) => gone.of_devices(&counted, start..end),
+        None => Holes::default(),
     };
     let mut loaded = Loaded {
         end,

@@ -2,6 +2,7 @@
 
 mod age;
 mod commit;
+mod gather;
 mod maintenance;
 mod refusals;
 mod retention;
@@ -24,8 +25,9 @@ use super::inlet::{Inlet, Left};
 use super::recovery::{self, Known, Loaded};
 use super::shared::{Shared, State};
 use super::{Store, StoreSettings};
-use crate::reading::{Body, Clock, Detail, Event, EventName, Observation, Record, StreamId};
+use crate::reading::{Body, Clock, Detail, Event, EventName, Observation, StreamId};
 use crate::support::backoff::Backoff;
+use gather::{MOST_GATHERED, Pending};
 
 pub use maintenance::Maintenance;
 
@@ -37,9 +39,6 @@ const WRITE_WITHIN: Duration = Duration::from_secs(1);
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How often the mark of the head is renewed.
 const MARK_EVERY: Duration = Duration::from_secs(5);
-/// Most readings in a block. Where so many have gathered, they do not wait for the window: it could be longer than the
-/// inlet lasts.
-const MOST_READINGS: usize = 20_000;
 
 /// The store's writer. It has a thread for itself: [`Self::run`].
 pub struct Writer {
@@ -53,7 +52,7 @@ pub struct Writer {
     /// To go before what waits in the inlet: events of the store's own, and what a failed commit had taken.
     own: VecDeque<Observation>,
     /// Numbered, and not yet durable; between a commit that failed and the next opening it is not known whether they are.
-    pending: Vec<Arc<Record>>,
+    pending: Vec<Pending>,
     /// Of refusals: to go with the next block.
     notes: Vec<Write>,
     /// Taken out of the checkpoint by events that are not yet durable.
@@ -80,7 +79,7 @@ impl Drop for Writer {
         self.shared.state().closed = true;
         self.shared.written.notify_waiters();
         let own = std::mem::take(&mut self.own);
-        let pending = std::mem::take(&mut self.pending);
+        let pending = gather::taken_out(&mut self.pending);
         if !own.is_empty() || !pending.is_empty() {
             self.shared.queue.leave(Left { pending, own });
         }
@@ -98,6 +97,7 @@ impl Writer {
         let known = Known {
             machine,
             mark: place.mark(),
+            failed: inlet.queue().failed(),
         };
         let (engine, _, mut loaded) = recovery::open(&place, known, None)?;
         let shared = Arc::new(Shared {
@@ -149,12 +149,10 @@ impl Writer {
         let Some(left) = self.shared.queue.left() else {
             return;
         };
-        let committed = left
-            .pending
-            .first()
-            .is_some_and(|first| first.stream == there.0 && first.seq < there.1);
-        if !committed {
-            self.own.extend(commit::unnumbered(left.pending));
+        // Of the batch that was under way all is there, or nothing.
+        let first = left.pending.first();
+        if !first.is_some_and(|first| first.stream == there.0 && first.seq < there.1) {
+            self.own.extend(gather::unnumbered(left.pending));
         }
         self.own.extend(left.own);
     }
@@ -224,7 +222,7 @@ impl Writer {
     fn window_is_over(&self) -> bool {
         self.last_commit
             .is_none_or(|last| last.elapsed() >= self.settings.commit_window)
-            || self.shared.queue.has(MOST_READINGS)
+            || self.shared.queue.has(MOST_GATHERED)
     }
 
     /// Sleeps until something is due. Without anything to write there is no deadline, and no wake-up.
@@ -259,13 +257,13 @@ impl Writer {
             state.changed.map(|since| since + WRITE_WITHIN)
         };
         let sync = self.unsynced.then(|| self.last_sync + SYNC_WITHIN);
-        // In a window the arrivals do not wake this thread before they fill a block, so its end does.
+        // In a window the arrivals do not wake this thread before they are too many to wait, so its end does.
         let window = if wanted { None } else { window };
         let until = [block, window, notes, sync, self.room.next_look()]
             .into_iter()
             .flatten()
             .min();
-        let least = if wanted { 1 } else { MOST_READINGS };
+        let least = if wanted { 1 } else { MOST_GATHERED };
         self.shared.queue.wait(least, until);
     }
 

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bad_sector;
+mod batches;
 mod bounds;
 mod clocks;
 mod damaged;
@@ -254,14 +255,14 @@ async fn the_first_commit_is_immediate_and_the_next_waits_for_the_window() {
 }
 
 #[tokio::test]
-async fn a_full_block_does_not_wait_for_the_window() {
+async fn half_of_what_may_wait_does_not_wait_for_the_window() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
     settings.commit_window = Duration::from_secs(60);
     let store = Running::open(&settings);
     store.records_until(1).await;
     for n in 0..3 {
-        store.inlet.put(scan("press", n, 7_000));
+        store.inlet.put(scan("press", n, 35_000));
     }
     store.records_until(4).await;
     store.stop();

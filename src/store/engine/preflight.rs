@@ -11,6 +11,9 @@ use super::journal::{self, Rest};
 use super::salvage;
 use crate::store::envelope::MAX_PAYLOAD;
 
+/// Most bytes of a torn batch that are looked through: of texts a hundred thousand readings may take half as much.
+const MOST_TORN: u64 = 8 * MAX_PAYLOAD as u64;
+
 /// What was cut off the journals, and saved from it.
 #[derive(Debug, Default)]
 pub(super) struct Cut {
@@ -128,8 +131,8 @@ fn cut_tail(path: &Path, whole: u64, cut: &mut Cut) -> Result<(), EngineError> {
     let mut tail = Vec::new();
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(whole))?;
-    // A batch is one block and its notes; more than this cannot be one that was torn.
-    file.take(2 * MAX_PAYLOAD as u64).read_to_end(&mut tail)?;
+    // A batch is a few blocks and its notes; more than this cannot be one that was torn.
+    file.take(MOST_TORN).read_to_end(&mut tail)?;
     while tail.last() == Some(&0) {
         tail.pop();
     }

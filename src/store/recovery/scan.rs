@@ -1,17 +1,18 @@
 //! What the blocks themselves say: how far each device has counted, and which numbers are missing between them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::reading::{Body, Name, RangeSet, StreamId};
 use crate::store::block::{self, Header, body};
 use crate::store::checkpoint::Checkpoint;
-use crate::store::engine::{Engine, EngineError, Kind, Write};
+use crate::store::engine::{Engine, EngineError};
 use crate::store::envelope;
 use crate::store::holes::Holes;
 use crate::store::schema::SchemaTable;
 
-use super::{SKIP, damaged, header_of};
+use super::{SKIP, damaged, header_of, removal};
 
 /// Bytes of blocks looked at in one go.
 const SCAN: usize = 1 << 20;
@@ -63,15 +64,16 @@ struct Seen {
 }
 
 impl Gone {
-    /// What is missing of each device from `from` on, also behind the last block: `counted` says how far they had counted.
+    /// What is missing of each device in `range`, and behind it as far as `counted` says that they had counted.
     ///
     /// Of a device that no block shows before a hole it is not known how many of its numbers the hole has taken: then so
     /// many are named as can have been in it.
-    pub(super) fn of_devices(&mut self, counted: &Counted, from: u64) -> Holes {
-        let before = self.before.unwrap_or((counted.stream, from));
-        self.miss(before, (counted.stream, counted.covered));
+    pub(super) fn of_devices(&mut self, counted: &Counted, range: Range<u64>) -> Holes {
+        let before = self.before.unwrap_or((counted.stream, range.start));
+        let end = counted.covered.max(range.end);
+        self.miss(before, (counted.stream, end));
         for (device, next) in &counted.devices {
-            self.note(device, *next, counted.covered, None);
+            self.note(device, *next, end, None);
         }
         let mut lost = std::mem::take(&mut self.lost);
         lost.make_due();
@@ -137,13 +139,13 @@ impl Gone {
     }
 }
 
-/// Counts on from the checkpoint through the blocks from `from` on. With `check`, blocks that cannot be read are taken
-/// out, and what is missing of each device is found.
+/// Counts on from the checkpoint through the blocks from `from` on; where the first should begin at `start`, what is missing
+/// before it is found. With `check`, blocks that cannot be read are taken out.
 pub(super) fn scan(
     engine: &dyn Engine,
     checkpoint: &mut Checkpoint,
     schemas: &SchemaTable,
-    from: u64,
+    (from, start): (u64, Option<u64>),
     check: bool,
 ) -> Result<Gone, EngineError> {
     let mut gone = Gone::default();
@@ -154,15 +156,10 @@ pub(super) fn scan(
     loop {
         let mut moved = false;
         for (first, value) in engine.blocks(next, SCAN)? {
-            let header = header_of(&value).filter(|header| {
-                header
-                    .schemas
-                    .iter()
-                    .all(|(id, _)| schemas.get(*id).is_some())
-            });
+            let header = header_of(&value).filter(|header| header.is_readable(schemas));
             // One that begins below may reach beyond: a cursor stands anywhere in a block.
             let passed = header.as_ref().is_none_or(|header| header.end() <= next);
-            if first < next && (passed || !check) {
+            if first < next && passed {
                 continue;
             }
             moved = true;
@@ -171,11 +168,11 @@ pub(super) fn scan(
                 if !check {
                     return Err(damaged(first));
                 }
-                take_out(engine, first)?;
+                engine.append(vec![removal(first)], false)?;
                 continue;
             };
             next = header.end().max(next);
-            gone.pass(&header, check.then_some(from.max(1)));
+            gone.pass(&header, start);
             count(checkpoint, &header, &value, schemas);
         }
         if !moved {
@@ -232,15 +229,6 @@ pub(super) fn is_whole(engine: &dyn Engine, first: u64, end: u64) -> Result<bool
         }
     }
     Ok(true)
-}
-
-fn take_out(engine: &dyn Engine, first: u64) -> Result<(), EngineError> {
-    let out = Write {
-        kind: Kind::Block,
-        key: first.to_be_bytes().to_vec(),
-        value: None,
-    };
-    engine.append(vec![out], false)
 }
 
 fn count(checkpoint: &mut Checkpoint, header: &Header, value: &[u8], schemas: &SchemaTable) {

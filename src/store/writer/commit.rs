@@ -1,15 +1,15 @@
-//! One commit: what gathered becomes numbered records, a block, and durable.
+//! One commit: what gathered becomes numbered records, blocks, and durable with one sync.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::{MARK_EVERY, MOST_READINGS, MOST_UNWRITTEN, SYNC_WITHIN, WRITE_WITHIN, Writer};
-use crate::reading::{Body, BootId, Event, EventName, Observation, Record};
-use crate::store::block::{self, body};
+use super::gather::Pending;
+use super::{MARK_EVERY, MOST_UNWRITTEN, SYNC_WITHIN, WRITE_WITHIN, Writer};
+use crate::reading::{Event, EventName};
+use crate::store::block;
 use crate::store::checkpoint::Checkpoint;
 use crate::store::engine::{EngineError, Kind, Write};
 use crate::store::envelope;
+use crate::store::holes::Holes;
 
 impl Writer {
     /// Commits what gathered, with all notes that wait. After an error the records are pending still.
@@ -17,17 +17,7 @@ impl Writer {
         self.last_commit = Some(Instant::now());
         self.take_refusals()?;
         self.number();
-        let mut writes = Vec::new();
-        if let Some(first) = self.pending.first().map(|record| record.seq) {
-            let mut schemas = self.shared.schemas();
-            let value = block::encode(&self.pending, |schema| schemas.use_for(schema, first));
-            writes.extend(schemas.definitions());
-            writes.push(Write {
-                kind: Kind::Block,
-                key: first.to_be_bytes().to_vec(),
-                value,
-            });
-        }
+        let mut writes = self.block_writes();
         writes.extend(self.note_writes());
         if self.checkpoint_due {
             writes.push(self.checkpoint_after());
@@ -37,6 +27,22 @@ impl Writer {
             self.committed();
         }
         Ok(())
+    }
+
+    /// The pending blocks, behind the definitions of the schemas that are new in them.
+    fn block_writes(&self) -> Vec<Write> {
+        let blocks = self.pending.iter().map(|block| {
+            let (first, mut schemas) = (block.first(), self.shared.schemas());
+            Write {
+                kind: Kind::Block,
+                key: first.to_be_bytes().to_vec(),
+                value: block::encode(&block.records, |schema| schemas.use_for(schema, first)),
+            }
+        });
+        let blocks: Vec<Write> = blocks.collect();
+        let mut writes = self.shared.schemas().definitions();
+        writes.extend(blocks);
+        writes
     }
 
     /// The checkpoint as it is on disk now, but for `change`. What it says becomes so only once it is durable.
@@ -54,15 +60,18 @@ impl Writer {
 
     /// The checkpoint as it is once the pending records are durable: what they tell is told.
     fn checkpoint_after(&mut self) -> Write {
-        let ends = self.pending.first().zip(self.pending.last());
-        let block = ends.map(|(first, last)| (first.seq, last.seq.saturating_add(1)));
-        let (untold, telling) = (self.checkpoint.untold.clone(), self.telling.clone());
-        self.checkpoint_write(|after| {
-            if let Some((first, end)) = block {
+        let pending = std::mem::take(&mut self.pending);
+        let untold = self.checkpoint.untold.clone();
+        let write = self.checkpoint_write(|after| {
+            if !pending.is_empty() {
                 after.untold = untold;
-                after.tell(first, end, telling);
             }
-        })
+            for block in &pending {
+                after.tell(block.first(), block.end(), block.tells.clone());
+            }
+        });
+        self.pending = pending;
+        write
     }
 
     /// What follows a durable append of the pending records.
@@ -74,13 +83,13 @@ impl Writer {
         self.backoff.connected(Instant::now());
         let recovered = {
             let mut state = self.shared.state();
-            if let Some((first, last)) = self.pending.first().zip(self.pending.last()) {
-                let end = last.seq.saturating_add(1);
-                // The first record of a stream tells how the one before ended; a checkpoint goes along with it.
-                let telling = std::mem::take(&mut self.telling);
-                self.checkpoint.tell(first.seq, end, telling);
+            if let Some(end) = self.pending.last().map(Pending::end) {
+                for block in std::mem::take(&mut self.pending) {
+                    (self.checkpoint).tell(block.first(), block.end(), block.tells);
+                    state.recent.push(block.records);
+                }
+                self.telling = Holes::default();
                 state.next = end;
-                state.recent.push(std::mem::take(&mut self.pending));
                 self.shared.head.send_replace(end.saturating_sub(1));
             }
             state.dead = self.letters.count();
@@ -108,102 +117,6 @@ impl Writer {
         ) {
             log::debug!("the mark of the store's head cannot be written: {error}");
         }
-    }
-
-    /// Takes what gathered and gives each record its numbers.
-    fn number(&mut self) {
-        let mut taken: Vec<Observation> = self.own.drain(..).collect();
-        taken.extend(self.tell(taken.first().map(|first| first.stamp.boot)));
-        let weight: usize = taken.iter().map(crate::store::inlet::weight).sum();
-        if weight < MOST_READINGS {
-            taken.extend(self.shared.queue.take(MOST_READINGS - weight));
-        }
-        // A block is of one boot; there is a second one in tests only.
-        let boot = taken.first().map(|observation| observation.stamp.boot);
-        if let Some(other) = taken
-            .iter()
-            .position(|observation| Some(observation.stamp.boot) != boot)
-        {
-            self.own.extend(taken.drain(other..));
-        }
-        let mut pending = Vec::with_capacity(taken.len());
-        for observation in taken {
-            if self.is_wanted(&observation) {
-                pending.push(Arc::new(self.numbered(observation)));
-            }
-        }
-        self.pending = pending;
-    }
-
-    /// Events of what is due to be told, where they fit into a block of that boot. Until they are durable it stays untold.
-    fn tell(&mut self, boot: Option<BootId>) -> Vec<Observation> {
-        let stamp = self.clock.now();
-        if boot.is_some_and(|boot| boot != stamp.boot) {
-            return Vec::new();
-        }
-        let due = self.checkpoint.untold.take_due();
-        let events = due.events();
-        self.checkpoint_due |= !due.is_empty();
-        self.telling.merge(due);
-        let told = events.into_iter().map(|event| Observation {
-            stamp,
-            body: Body::Event(event),
-        });
-        told.collect()
-    }
-
-    /// A description is kept only where it differs from the last one of its device in this stream; a scan not while the
-    /// store is full and drops the newest.
-    fn is_wanted(&mut self, observation: &Observation) -> bool {
-        match &observation.body {
-            Body::Event(_) => true,
-            Body::Scan(_) => !self.room.turns_away(observation),
-            Body::Description(description) => {
-                let counter = self
-                    .checkpoint
-                    .counters
-                    .entry(Some(description.device.clone()))
-                    .or_default();
-                let fingerprint = body::fingerprint(description).max(1);
-                std::mem::replace(&mut counter.described, fingerprint) != fingerprint
-            }
-        }
-    }
-
-    fn numbered(&mut self, observation: Observation) -> Record {
-        let device = observation.body.device().cloned();
-        let seq = self.checkpoint.next;
-        self.checkpoint.next = seq.saturating_add(1);
-        let counter = self.checkpoint.counters.entry(device).or_default();
-        let device_seq = counter.next;
-        counter.next = device_seq.saturating_add(1);
-        Record {
-            stream: self.checkpoint.stream,
-            seq,
-            device_seq,
-            stamp: observation.stamp,
-            body: observation.body,
-        }
-    }
-
-    /// What is pending is not on disk: it waits for the next commit, before all else, and gets its numbers then.
-    pub(super) fn take_back(&mut self) {
-        let pending = std::mem::take(&mut self.pending);
-        if let Some(first) = pending.first() {
-            self.checkpoint.next = first.seq;
-        }
-        for record in &pending {
-            let device = record.body.device().cloned();
-            if let Some(counter) = self.checkpoint.counters.get_mut(&device) {
-                counter.next = counter.next.min(record.device_seq);
-                if matches!(record.body, Body::Description(_)) {
-                    counter.described = 0;
-                }
-            }
-        }
-        let mut own: VecDeque<Observation> = unnumbered(pending).collect();
-        own.append(&mut self.own);
-        self.own = own;
     }
 
     /// Cursors and sessions that changed, and dead letters. Then [`Self::wrote`], or after an error [`Self::unwritten`].
@@ -300,13 +213,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// Records as they came, without their numbers.
-pub(super) fn unnumbered(records: Vec<Arc<Record>>) -> impl Iterator<Item = Observation> {
-    let records = records.into_iter().map(Arc::unwrap_or_clone);
-    records.map(|record| Observation {
-        stamp: record.stamp,
-        body: record.body,
-    })
 }

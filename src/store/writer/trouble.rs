@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Writer;
+use super::gather::Pending;
 use crate::reading::{Body, Event, EventName, Observation};
 use crate::store::engine::EngineError;
 use crate::store::holes::Holes;
@@ -108,9 +109,11 @@ impl Writer {
             drop(old);
         }
         let end = self.checkpoint.end;
+        let behind = self.pending.last().map(Pending::end);
         let known = Known {
             machine: self.machine,
             mark: Some((self.checkpoint.stream, end.saturating_sub(1))),
+            failed: self.pending.first().map(Pending::first).zip(behind),
         };
         // What is damaged is read from end to end, however long that takes: no stall that the watchdog should end.
         self.shared.set_busy(false);
@@ -119,7 +122,6 @@ impl Writer {
         let (engine, opening, loaded) = opened?;
         self.room.prune_quarantine(&self.place);
         self.shared.set_engine(Some(engine));
-        let behind = self.pending.last().map(|last| last.seq.saturating_add(1));
         // What was cut off was the batch that failed: all that was announced is there.
         if opening.rebuilt.is_none() && (loaded.end == end || Some(loaded.end) == behind) {
             if loaded.end != end {
@@ -141,7 +143,7 @@ impl Writer {
         }));
         own.extend(self.shared.queue.described());
         if Some(loaded.end) == behind {
-            // The block that was reported as failed is among what was found.
+            // The batch that was reported as failed is among what was found.
             self.pending.clear();
             self.telling = Holes::default();
         } else {

@@ -166,7 +166,8 @@ fn small(dir: &Path, max_size: u64) -> StoreSettings {
 #[tokio::test]
 async fn an_hour_on_a_disk_that_others_fill_leaves_each_scan_delivered_or_told() {
     let (hour, dir) = (share(3_600, 300), tempfile::tempdir().unwrap());
-    let max_size = share(96, 24) * MIB;
+    // So much that a commit of all that waited does not go before the upstream that keeps up has read it.
+    let max_size = share(96, 56) * MIB;
     let Some(_small) = Small::mount(dir.path(), share(320, 160) as u32) else {
         eprintln!("skipped: this process may not mount a file system");
         return;

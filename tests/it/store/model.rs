@@ -18,7 +18,7 @@ use world::{End, Medium, World};
 /// What happens to a store.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// A scan, an event or a description of a device.
+    /// A scan, an event or a description of a device; a few scans fill a block each.
     Put { device: u8, what: u8 },
     /// The writer does what is due.
     Turn,
@@ -36,7 +36,7 @@ pub(super) enum Step {
 }
 
 fn step(faults: bool) -> impl Strategy<Value = Step> {
-    let put = (0..3u8, 0..8u8).prop_map(|(device, what)| Step::Put { device, what });
+    let put = (0..3u8, 0..16u8).prop_map(|(device, what)| Step::Put { device, what });
     let refused = prop_oneof![4 => Just(None), 1 => (0..20usize).prop_map(Some)];
     let take =
         (0..2usize, 1..40usize, 2..9usize, refused).prop_map(|(upstream, count, gap, refused)| {
@@ -66,14 +66,17 @@ fn step(faults: bool) -> impl Strategy<Value = Step> {
         Op::Read,
         Op::Drop,
     ]);
-    let how = prop::sample::select(vec![
-        How::Fails(ENOSPC),
-        How::Fails(EROFS),
-        How::Lies(EIO),
-        How::Lies(ENOSPC),
-        How::Panics,
-        How::PanicsAfter,
-    ]);
+    let how = prop_oneof![
+        2 => any::<u8>().prop_map(How::Torn),
+        6 => prop::sample::select(vec![
+            How::Fails(ENOSPC),
+            How::Fails(EROFS),
+            How::Lies(EIO),
+            How::Lies(ENOSPC),
+            How::Panics,
+            How::PanicsAfter,
+        ]),
+    ];
     let order = (op, 0..3u32, how).prop_map(|(op, after, how)| Step::Order { op, after, how });
     let orders = u32::from(faults) * 2;
     prop_oneof![

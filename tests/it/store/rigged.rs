@@ -36,6 +36,8 @@ pub(super) enum How {
     Lies(i32),
     /// What is there is not what was written.
     Damaged,
+    /// Of a batch only what has its bit here gets onto the disk, and it is found there, behind a journal that was cut.
+    Torn(u8),
     Panics,
     PanicsAfter,
     Slow(Duration),
@@ -67,6 +69,10 @@ struct Rig {
     table: u64,
     unflushed: u64,
     free: Option<(u64, u64)>,
+    /// The next opening finds a torn batch.
+    torn: bool,
+    /// How many blocks each batch had that had some.
+    batches: Vec<usize>,
 }
 
 /// The medium; a clone shares it.
@@ -180,6 +186,11 @@ impl Rigged {
         self.rig().free = free;
     }
 
+    /// How many blocks there were in each batch that had some and went well.
+    pub(super) fn batches(&self) -> Vec<usize> {
+        self.rig().batches.clone()
+    }
+
     fn fault(&self, op: Op) -> Option<How> {
         let mut rig = self.rig();
         let fault = rig.faults.iter_mut().find(|fault| fault.op == op)?;
@@ -208,7 +219,9 @@ impl Medium for Rigged {
             rigged: self.clone(),
             stopped: AtomicBool::new(false),
         };
+        let torn = std::mem::take(&mut self.rig().torn);
         let opening = Opening {
+            cut: if torn { 7 } else { 0 },
             rebuilt: rebuild.or(damaged),
             ..Opening::default()
         };
@@ -240,13 +253,24 @@ impl Open {
         if writes && self.stopped.load(Ordering::SeqCst) {
             return Err(EngineError::Stopped("an earlier error".to_owned()));
         }
+        self.suffers(self.rigged.fault(op), writes, work)
+    }
+
+    fn suffers<T>(
+        &self,
+        fault: Option<How>,
+        writes: bool,
+        work: impl FnOnce(&mut Rig) -> T,
+    ) -> Result<T, EngineError> {
         let fails = |code| {
             self.stopped.store(writes, Ordering::SeqCst);
             Err(io::Error::from_raw_os_error(code).into())
         };
-        match self.rigged.fault(op) {
+        match fault {
             None => Ok(work(&mut self.rigged.rig())),
             Some(How::Fails(code)) => fails(code),
+            // Only a batch can be torn.
+            Some(How::Torn(_)) => fails(EIO),
             Some(How::Lies(code)) => {
                 work(&mut self.rigged.rig());
                 fails(code)
@@ -270,9 +294,32 @@ impl Engine for Open {
         let blocks = batch.iter().filter(|write| write.kind == Kind::Block);
         let sizes = blocks.map(|write| write.value.as_ref().map_or(0, Vec::len) as u64);
         let bytes: u64 = sizes.sum();
-        let op = if bytes > 0 { Op::Block } else { Op::Notes };
-        self.does(op, true, |rig| {
+        let count = batch.iter().filter(|write| write.kind == Kind::Block);
+        let (op, count) = match count.count() {
+            0 => (Op::Notes, 0),
+            count => (Op::Block, count),
+        };
+        let stopped = self.stopped.load(Ordering::SeqCst);
+        let fault = (!stopped).then(|| self.rigged.fault(op)).flatten();
+        if let Some(How::Torn(bits)) = fault {
+            let kept = batch.into_iter().enumerate();
+            let kept = kept.filter(|(place, _)| bits >> (place % 8) & 1 == 1);
+            let change = Change::Append(kept.map(|(_, write)| write).collect());
+            let mut rig = self.rigged.rig();
+            apply(&rig.live, &change);
+            rig.unsynced.push(change);
+            rig.torn = true;
+            self.stopped.store(true, Ordering::SeqCst);
+            return Err(io::Error::from_raw_os_error(EIO).into());
+        }
+        if stopped {
+            return Err(EngineError::Stopped("an earlier error".to_owned()));
+        }
+        self.suffers(fault, true, |rig| {
             rig.unflushed += bytes;
+            if count > 0 {
+                rig.batches.push(count);
+            }
             if rig.table > 0 && rig.unflushed > rig.table {
                 rig.unflushed = 0;
             }

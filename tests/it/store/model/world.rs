@@ -15,6 +15,9 @@ use crate::store::rigged::{How, Op, Rigged};
 use crate::store::sample::{description, event, name, scan, settings};
 use crate::store::stepping::Stepped;
 
+/// A scan of so many readings fills a block, so that what follows it in a commit goes into another.
+const FULL: usize = 20_000;
+
 /// How a process ends.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) enum End {
@@ -111,8 +114,8 @@ impl World {
     fn put(&mut self, device: u8, what: u8, queue: &mut Queue) {
         let title = format!("d{device}");
         self.inlet.put(match what {
-            0 => event(&title, EventName::DeviceOnline),
-            1 => {
+            0 | 1 => event(&title, EventName::DeviceOnline),
+            2 | 3 => {
                 self.titles += 1;
                 description(&title, &self.titles.to_string())
             }
@@ -121,6 +124,9 @@ impl World {
                 if let Body::Scan(scan) = &mut observation.body {
                     let number = queue.number(device);
                     scan.readings[0] = Some(Reading::good(Value::Int(number)));
+                    if what == 15 {
+                        scan.readings.resize(FULL, None);
+                    }
                 }
                 observation
             }

@@ -22,6 +22,8 @@ const SCANS: u64 = 60;
 /// Each tenth scan has so many bytes, so that the engine's memory becomes a file in the third life.
 const LARGE: usize = 280_000;
 const EACH: u64 = 10;
+/// Three of ten have so many readings more that each fills a block; they are put at once, so that one commit has several.
+const FULL: usize = 20_000;
 
 /// Runs in a process of its own. Says `head N` when all up to `N` were announced, and `confirm N` before it confirms all up
 /// to `N`; each in one write.
@@ -98,7 +100,7 @@ pub(super) fn schema() -> Arc<Schema> {
 
 /// The `n`th scan of the only device, so that `device_seq` is `n`.
 pub(super) fn scan(schema: &Arc<Schema>, n: u64) -> Observation {
-    let readings = vec![Some(Reading::good(Value::Text(text(n).into())))];
+    let readings = readings(n);
     Observation {
         stamp: Clock::new(SystemClock::new()).now(),
         body: Body::Scan(Scan {
@@ -109,10 +111,23 @@ pub(super) fn scan(schema: &Arc<Schema>, n: u64) -> Observation {
     }
 }
 
+fn readings(n: u64) -> Vec<Option<Reading>> {
+    let mut readings = vec![Some(Reading::good(Value::Text(text(n).into())))];
+    if (4..=6).contains(&(n % EACH)) {
+        readings.resize(FULL, None);
+    }
+    readings
+}
+
 /// Does not get smaller by compression.
 fn text(n: u64) -> String {
     let mut random = fastrand::Rng::with_seed(n);
-    let length = if n % EACH == 7 { LARGE } else { 200 };
+    let length = match n % EACH {
+        7 => LARGE,
+        // Some pages, of which each may be lost.
+        4..=6 => 9_000,
+        _ => 200,
+    };
     std::iter::repeat_with(|| random.alphanumeric())
         .take(length)
         .collect()
@@ -123,8 +138,7 @@ pub(in super::super) struct Texts(Vec<Vec<Option<Reading>>>);
 
 impl Texts {
     pub(in super::super) fn new() -> Self {
-        let reading = |n| vec![Some(Reading::good(Value::Text(text(n).into())))];
-        Self((0..=3 * SCANS).map(reading).collect())
+        Self((0..=3 * SCANS).map(readings).collect())
     }
 
     /// Whether a record is what was put under its number.

@@ -1,0 +1,113 @@
+//! A commit of several blocks: they go in one sync, and where it fails all of their records come once.
+
+use forebay::reading::{Body, EventName, Outlet};
+use forebay::store::settings::Start;
+
+use super::rigged::{EIO, ENOSPC, How, Op, Rigged};
+use super::sample::{description, name, scan, told};
+use super::stepping::{Stepped, assert_complete, plain, ranges, scans};
+
+/// Scans of which each fills a block.
+fn put_full(stepped: &Stepped, numbers: std::ops::Range<u64>) {
+    for n in numbers {
+        let mut full = scan("press", n, 3);
+        if let Body::Scan(scan) = &mut full.body {
+            scan.readings.resize(20_000, None);
+        }
+        stepped.inlet.put(full);
+    }
+}
+
+#[tokio::test]
+async fn all_that_gathered_goes_in_one_sync_block_by_block() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.settle();
+    assert_eq!(rigged.batches(), [1], "the start");
+    put_full(&stepped, 0..4);
+    stepped.writer.turn();
+    assert_eq!(rigged.batches(), [1, 4]);
+    put_full(&stepped, 4..9);
+    stepped.writer.turn();
+    stepped.writer.turn();
+    assert_eq!(
+        rigged.batches(),
+        [1, 4, 5],
+        "half of what the inlet holds in one, the rest in the next"
+    );
+    let records = stepped.records(1).await;
+    assert_complete(&records);
+    assert_eq!(scans(&records), 9);
+}
+
+#[tokio::test]
+async fn of_a_batch_of_blocks_all_comes_once_however_it_fails() {
+    let torn = [0, 0b1111_1111, 0b111, 0b1001, 0b1_0101, 0b10, 0b1110_1110];
+    let hows = torn.map(How::Torn);
+    let plainly = [How::Fails(ENOSPC), How::Lies(EIO)];
+    for how in hows.into_iter().chain(plainly) {
+        for rebuilt in [false, true] {
+            let rigged = Rigged::default();
+            let mut stepped = Stepped::open(rigged.clone(), &plain());
+            stepped.settle();
+            let stream = stepped.store.status().stream;
+            rigged.order(Op::Block, how);
+            put_full(&stepped, 0..4);
+            stepped.inlet.put(description("press", "a"));
+            stepped.writer.turn();
+            assert!(stepped.store.status().trouble.is_some());
+            if rebuilt {
+                rigged.order(Op::Open, How::Damaged);
+            }
+            stepped.settle();
+            for _ in 0..2 {
+                let records = stepped.records(1).await;
+                assert_eq!(scans(&records), 4, "{how:?}");
+                let of_press = records
+                    .iter()
+                    .filter(|r| r.body.device() == Some(&name("press")));
+                let numbers: Vec<u64> = of_press.map(|record| record.device_seq).collect();
+                let count = numbers.len() as u64;
+                assert_eq!(numbers, (1..=count).collect::<Vec<_>>(), "{how:?}");
+                if !rebuilt {
+                    assert_eq!(count, 5, "{how:?}");
+                    assert_complete(&records);
+                    assert!(records.iter().all(|record| record.stream == stream));
+                }
+                stepped.kill();
+                stepped = Stepped::open(rigged.clone(), &plain());
+                stepped.settle();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_in_a_batch_of_blocks_leaves_an_exact_hole() {
+    for bits in [0b11, 0b101, 0b1001, 0b1_0101, 0b1010, 0b1111_0111] {
+        let rigged = Rigged::default();
+        let mut stepped = Stepped::open(rigged.clone(), &plain());
+        stepped.store.register(&name("cloud"), Start::Oldest);
+        stepped.settle();
+        let head = *stepped.store.head().borrow();
+        rigged.order(Op::Block, How::Torn(bits));
+        put_full(&stepped, 0..4);
+        stepped.writer.turn();
+        stepped.kill();
+
+        let mut stepped = Stepped::open(rigged, &plain());
+        stepped.store.register(&name("cloud"), Start::Oldest);
+        stepped.settle();
+        let records = stepped.records(1).await;
+        let first = records
+            .iter()
+            .find(|record| told(record, EventName::GatewayStarted, "hole").is_some())
+            .expect("a new stream begins");
+        let hole = ranges(first, EventName::GatewayStarted, "hole");
+        for seq in 1..first.seq {
+            let there = records.iter().any(|record| record.seq == seq);
+            assert_ne!(there, hole.contains(seq), "{bits:b}: {seq} in {hole:?}");
+            assert!(there || seq > head, "{bits:b}: {seq} was announced");
+        }
+    }
+}
