@@ -1,5 +1,6 @@
 //! The daemon itself: how soon it reads after its start, and what it takes while there is little to do.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -117,34 +118,54 @@ pub(crate) fn idle(time: Duration) -> (f64, f64, f64) {
     site.first.recv_timeout(Duration::from_secs(30)).unwrap();
     // What belongs to the start is over.
     std::thread::sleep(Duration::from_secs(3));
-    let (before, answers) = (used(daemon.0.id()), site.answers.load(Ordering::Relaxed));
+    let (before, answers) = (
+        Used::of(daemon.0.id()),
+        site.answers.load(Ordering::Relaxed),
+    );
     let began = Instant::now();
     std::thread::sleep(time);
     let seconds = began.elapsed().as_secs_f64();
-    let after = used(daemon.0.id());
+    let after = Used::of(daemon.0.id());
     let answers = site.answers.load(Ordering::Relaxed) - answers;
     (
-        (after.0 - before.0).as_secs_f64() / seconds * 100.0,
-        (after.1 - before.1) as f64 / seconds,
+        (after.cpu - before.cpu).as_secs_f64() / seconds * 100.0,
+        after.woken_since(&before) as f64 / seconds,
         answers as f64 / seconds,
     )
 }
 
-/// CPU time, to the nanosecond, and how often a thread was woken, of all threads of a process.
-fn used(pid: u32) -> (Duration, u64) {
-    let tasks = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task")).unwrap();
-    let (mut cpu, mut woken) = (Duration::ZERO, 0);
-    for task in tasks.flatten() {
-        let Ok(times) = fs::read_to_string(task.path().join("schedstat")) else {
-            continue;
-        };
-        let running = times.split_whitespace().next().unwrap().parse().unwrap();
-        cpu += Duration::from_nanos(running);
-        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        let slept = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        woken += slept.map_or(0, |count| count.trim().parse::<u64>().unwrap());
+/// What a process has used so far.
+struct Used {
+    cpu: Duration,
+    /// How often each of its threads was woken; one that has ended is not among them.
+    woken: BTreeMap<String, u64>,
+}
+
+impl Used {
+    fn of(pid: u32) -> Self {
+        let folder = Path::new("/proc").join(pid.to_string());
+        let stat = fs::read_to_string(folder.join("stat")).unwrap();
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        let mut woken = BTreeMap::new();
+        for task in fs::read_dir(folder.join("task")).unwrap().flatten() {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            if let Some(count) = count.and_then(|count| count.trim().parse().ok()) {
+                woken.insert(task.file_name().to_string_lossy().into_owned(), count);
+            }
+        }
+        Self {
+            // The kernel counts in clock ticks of 10 ms.
+            cpu: Duration::from_millis(ticks * 10),
+            woken,
+        }
     }
-    (cpu, woken)
+
+    fn woken_since(&self, before: &Self) -> u64 {
+        let all = self.woken.iter();
+        all.map(|(task, count)| count - before.woken.get(task).unwrap_or(&0))
+            .sum()
+    }
 }
