@@ -44,16 +44,22 @@ fn main() {
     let seconds = std::env::args().skip(1).find_map(|word| word.parse().ok());
     let time = Duration::from_secs(seconds.unwrap_or(5));
     println!(
-        "serial line, 4 devices x {REGISTERS} registers, answers after 5 ms; median (least to most) of {RUNS} runs"
+        "serial line, 4 devices x {REGISTERS} registers, answers after 5 ms: floor (spins, bytes only), forebay, ratio; median (least to most) of {RUNS} runs"
     );
     for baud_rate in [9600, 19_200, 115_200] {
-        let runs = (0..RUNS).map(|_| utilisation(baud_rate, time));
-        let (shares, cpu): (Vec<_>, Vec<_>) = runs.unzip();
-        println!(
-            "  {baud_rate:>6} baud: busy for {} % of what is possible, with {} µs of CPU a request",
-            show(shares),
-            show(cpu)
+        let (mut floor, mut ours, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            floor.push(raw_bus(baud_rate, time));
+            let (busy, took) = utilisation(baud_rate, time);
+            ours.push(busy);
+            cpu.push(took);
+        }
+        compare(
+            &format!("{baud_rate} baud, busy for % of what is possible"),
+            floor,
+            ours,
         );
+        println!("    {} µs of CPU a request", show(cpu));
     }
     println!("TCP, {VALUES} f32 a request: floor (bytes only), forebay, ratio");
     let (mut floor, mut ours) = (Vec::new(), Vec::new());
@@ -199,12 +205,8 @@ fn thread_cpu() -> Duration {
 
 /// The share of the line's time that a saturated line uses, in percent, and the CPU time of a request, in microseconds.
 fn utilisation(baud_rate: u32, time: Duration) -> (f64, f64) {
-    let bus = BusSettings {
-        baud_rate,
-        ..BusSettings::default()
-    };
+    let (bus, one) = bus(baud_rate);
     let (character, silence) = (bus.character(), bus.silence());
-    let answer = 5 + 2 * u32::from(REGISTERS);
     let opener: Opener = Box::new(move || {
         let (ours, theirs) = UnixStream::pair().unwrap();
         std::thread::spawn(move || serve_bus(theirs, character, silence));
@@ -218,12 +220,44 @@ fn utilisation(baud_rate: u32, time: Duration) -> (f64, f64) {
         bus,
         rs485: None,
     });
-    let one = character * (8 + answer) + silence * 2 + ANSWER;
     let every = one * 3;
     let devices = (1..=4).map(|unit| device(unit, REGISTERS, RawType::U16, every));
     let (scans, cpu) = run(opener, transport, devices.collect(), time);
     let busy = one.as_secs_f64() * scans as f64 / time.as_secs_f64();
     (busy * 100.0, cpu.as_secs_f64() * 1e6 / scans as f64)
+}
+
+/// The bus of a speed, and what a request and its answer take on it at the least.
+fn bus(baud_rate: u32) -> (BusSettings, Duration) {
+    let bus = BusSettings {
+        baud_rate,
+        ..BusSettings::default()
+    };
+    let answer = 5 + 2 * u32::from(REGISTERS);
+    let one = bus.character() * (8 + answer) + bus.silence() * 2 + ANSWER;
+    (bus, one)
+}
+
+/// The share of the line's time, in percent, that one uses who asks again as soon as the bus allows, and spins for that.
+fn raw_bus(baud_rate: u32, time: Duration) -> f64 {
+    let (bus, one) = bus(baud_rate);
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let (character, silence) = (bus.character(), bus.silence());
+    std::thread::spawn(move || serve_bus(theirs, character, silence));
+    let count = u8::try_from(REGISTERS).unwrap();
+    let request = [1, 3, 0, 0, 0, count, 0, 0];
+    let mut answer = vec![0; 5 + 2 * usize::from(REGISTERS)];
+    let (began, mut scans) = (Instant::now(), 0_u32);
+    while began.elapsed() < time {
+        let due = Instant::now() + silence;
+        while Instant::now() < due {
+            std::hint::spin_loop();
+        }
+        ours.write_all(&request).unwrap();
+        ours.read_exact(&mut answer).unwrap();
+        scans += 1;
+    }
+    one.as_secs_f64() * f64::from(scans) / began.elapsed().as_secs_f64() * 100.0
 }
 
 /// The devices of a bus, and the time of its characters.
