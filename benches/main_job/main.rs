@@ -49,6 +49,8 @@ struct Options {
     runs: usize,
     seconds: u64,
     window: String,
+    /// Lines for the upstream.
+    upstream: &'static str,
 }
 
 fn main() {
@@ -64,6 +66,7 @@ fn main() {
         }
         _ => {}
     }
+    let away = arguments.value("--outage", 0);
     let options = Options {
         load: Load {
             devices: arguments.value("--devices", 50),
@@ -72,8 +75,11 @@ fn main() {
         runs: arguments.value("--runs", 5),
         seconds: arguments.value("--seconds", 10),
         window: arguments.value("--window", "100ms".to_owned()),
+        upstream: match away {
+            0 => "",
+            _ => "delivery = \"live-first\"\n",
+        },
     };
-    let away = arguments.value("--outage", 0);
     if away > 0 {
         return outage::run(&options, Duration::from_secs(away));
     }
@@ -212,10 +218,15 @@ fn start_forebay(dir: &Path, modbus_port: u16, mqtt_port: u16, options: &Options
         map += &format!("v{point} = {{ holding = {}, type = \"f32\" }}\n", point * 2);
     }
     std::fs::write(dir.join("floats.toml"), map).unwrap();
-    let Options { window, load, .. } = options;
+    let Options {
+        window,
+        load,
+        upstream,
+        ..
+    } = options;
     let mut text = format!(
         "[gateway]\nid = \"bench\"\nstate_dir = \"state\"\nmaps = [\".\"]\n[store]\ncommit_window = \"{window}\"\n\
-         [upstream.local]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt_port}\"\nversion = \"3.1.1\"\n"
+         [upstream.local]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt_port}\"\nversion = \"3.1.1\"\n{upstream}"
     );
     let period = load.period;
     for device in 0..load.devices {

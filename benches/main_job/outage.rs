@@ -1,5 +1,5 @@
-//! After an outage: how soon data is current again, and how soon the backlog is there, against a socket that publishes as
-//! many messages of the same size with the same window.
+//! After an outage, with `delivery = "live-first"`: how soon data is current again, and how soon the backlog is there,
+//! against a socket that publishes as many messages of the same size with the same window.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
