@@ -12,6 +12,10 @@ use tokio::time::{sleep, timeout};
 
 use super::collected::Collected;
 
+/// Most messages that the broker has out to a subscriber: what it has not acknowledged comes again when the broker finds
+/// it silent, as after a freeze, and is no repetition of the publisher's.
+const UNACKNOWLEDGED: u16 = 20;
+
 /// A message that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -52,6 +56,7 @@ impl Subscriber {
         options
             .set_clean_start(false)
             .set_session_expiry_interval(Some(3600))
+            .set_receive_maximum(Some(UNACKNOWLEDGED))
             .set_max_packet_size(Some(16 << 20))
             .set_keep_alive(Duration::from_secs(5));
         let (client, connection) = AsyncClient::new(options, 10_000);
