@@ -39,7 +39,7 @@ use shared::{Refusal, Shared, State};
 
 pub use cache::{Batch, ReadLimit, Wanted};
 pub use dead_letter::DeadLetter;
-pub use directory::holder;
+pub use directory::{format_line, holder};
 pub use inlet::{Inlet, MOST_WAITING};
 pub use reader::ReadError;
 pub use settings::{Start, StoreSettings};

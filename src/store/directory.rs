@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `lock` | locked by the process that uses the store |
-//! | `format` | `forebay store 1`; a higher number is of a later version, and left untouched |
+//! | `format` | `forebay store 1 `, then the XXH3 of `forebay store 1` in hex; a higher number is of a later version, and left untouched |
 //! | `mark` | the highest `seq` that was durable a few seconds ago: shows when synced records vanished without an error |
 //! | `engine/` | the database |
 //! | `quarantine/` | what is left of damaged ones |
@@ -13,6 +13,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::StoreError;
 use super::engine::{Engine, EngineError, Kind, Look, Medium, Opening, fjall as disk, unreadable};
@@ -56,7 +58,7 @@ impl Place {
             }
             Some(_) => (),
             // New, or damaged: nothing depends on it but the refusal above.
-            None => fs::write(&format, format!("{FORMAT_LINE}{FORMAT}\n")).map_err(disk)?,
+            None => fs::write(&format, format_line(FORMAT)).map_err(disk)?,
         }
         Ok(Self::Disk {
             dir: dir.to_owned(),
@@ -190,8 +192,17 @@ impl Place {
     }
 }
 
+/// What `format` holds in a store of this version.
+pub fn format_line(version: u32) -> String {
+    let text = format!("{FORMAT_LINE}{version}");
+    format!("{text} {:016x}\n", xxh3_64(text.as_bytes()))
+}
+
+/// The version in an intact `format`. A flipped bit makes a later version of an earlier one, which nobody could open.
 fn number(text: &str) -> Option<u32> {
-    text.strip_prefix(FORMAT_LINE)?.trim().parse().ok()
+    let version = text.strip_prefix(FORMAT_LINE)?.split(' ').next()?;
+    let version = version.parse().ok()?;
+    (text == format_line(version)).then_some(version)
 }
 
 /// Bytes that all files below `dir` take. Files may come and go meanwhile.
@@ -216,7 +227,7 @@ pub(super) fn machine() -> u64 {
     if id.trim().is_empty() {
         0
     } else {
-        xxhash_rust::xxh3::xxh3_64(id.trim().as_bytes()).max(1)
+        xxh3_64(id.trim().as_bytes()).max(1)
     }
 }
 

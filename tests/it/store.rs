@@ -201,7 +201,7 @@ async fn another_process_or_a_later_version_is_told_clearly() {
     };
     assert!(matches!(open(), StoreError::InUse(_)));
     store.stop();
-    std::fs::write(dir.path().join("format"), "forebay store 2\n").unwrap();
+    std::fs::write(dir.path().join("format"), store::format_line(2)).unwrap();
     assert_eq!(
         open().to_string(),
         format!(

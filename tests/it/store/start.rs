@@ -56,3 +56,22 @@ async fn what_is_beside_the_engine_may_be_missing_or_garbage() {
         last = store.stop().last;
     }
 }
+
+#[tokio::test]
+async fn a_damaged_format_is_not_taken_for_a_later_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    let stream = Running::open(&settings).stop().stream;
+    let path = dir.path().join("format");
+    let line = fs::read(&path).unwrap();
+    let digit = line.iter().position(|byte| *byte == b'1').unwrap();
+    for bit in 0..8 {
+        let mut damaged = line.clone();
+        damaged[digit] ^= 1 << bit;
+        fs::write(&path, damaged).unwrap();
+        let clock = Clock::new(SystemClock::new());
+        let (store, _writer) = store::open(&settings, clock.clone(), &Inlet::new(clock)).unwrap();
+        assert_eq!(store.status().stream, stream);
+        assert_eq!(fs::read(&path).unwrap(), line, "mended");
+    }
+}

@@ -42,7 +42,7 @@ fn check_warns_of_an_upstream_that_only_the_store_knows() {
         "somebody has it: not looked at"
     );
     drop(held);
-    fs::write(dir.join("format"), "forebay store 9\n").unwrap();
+    fs::write(dir.join("format"), forebay::store::format_line(9)).unwrap();
     assert!(
         !check(&["-c", &file]).contains("upstream `old`"),
         "a later version's: not looked at"

@@ -54,7 +54,7 @@ fn no_store_and_one_of_a_later_version_are_left_as_they_are() {
 
     let dir = folder.path().join("later");
     used(&dir);
-    fs::write(dir.join("format"), "forebay store 9\n").unwrap();
+    fs::write(dir.join("format"), forebay::store::format_line(9)).unwrap();
     let before = files(&dir);
     let place = dir.display().to_string();
     for command in [&["status"][..], &["purge", "--yes"]] {
