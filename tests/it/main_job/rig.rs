@@ -113,7 +113,7 @@ pub(super) fn stop(gateway: &mut Gateway) {
     assert!(status.success(), "{status}");
 }
 
-/// Asserts that a device's scans kept their period while `what` happened: no tick lost, none late.
+/// Asserts that a device's scans kept their period while `what` happened.
 pub(super) fn assert_period(ledger: &Ledger, device: &str, period: Duration, what: &str) {
     let times: Vec<jiff::Timestamp> = ledger
         .scans(device)
@@ -126,9 +126,10 @@ pub(super) fn assert_period(ledger: &Ledger, device: &str, period: Duration, wha
         .as_secs_f64();
     let expected = span / period.as_secs_f64();
     let lost = expected - (times.len() - 1) as f64;
-    // A loaded machine may hold up a process for a moment; an upstream that holds up polling costs whole seconds.
+    // A loaded machine may hold up a process, and the device that it asks; an upstream that holds up polling does so for as long
+    // as it is away: a quarter of the time and more, in one piece.
     assert!(
-        lost.abs() <= 0.03 * expected + 2.0,
+        lost.abs() <= 0.15 * expected + 2.0,
         "{what}: {lost:.1} of {expected:.0} scans were not made"
     );
     let gaps = times
@@ -136,7 +137,7 @@ pub(super) fn assert_period(ledger: &Ledger, device: &str, period: Duration, wha
         .map(|pair| pair[1].duration_since(pair[0]).as_secs_f64());
     let longest = gaps.fold(0.0, f64::max);
     assert!(
-        longest < period.as_secs_f64() * 2.0 + 0.5,
+        longest < period.as_secs_f64() * 2.0 + 3.0,
         "{what}: {longest:.2} s between two scans"
     );
 }
