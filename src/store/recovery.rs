@@ -112,7 +112,10 @@ pub(super) fn load(
         .last_block()?
         .map(|(first, value)| header_of(&value).ok_or_else(|| damaged(first)))
         .transpose()?;
-    let end = last.as_ref().map_or(checkpoint.end, Header::end).max(1);
+    // The checkpoint of a batch that failed may be there without its blocks.
+    let failed = known.failed.map_or(u64::MAX, |(first, _)| first);
+    let bare = checkpoint.end.min(failed);
+    let end = last.as_ref().map_or(bare, Header::end).max(1);
     let schemas = schemas(engine, end)?;
     let rebuilt = opening.rebuilt.is_some();
     let from = if rebuilt || !has_checkpoint {
