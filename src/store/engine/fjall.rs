@@ -63,7 +63,9 @@ impl FjallEngine {
         match preflight::check(&live, || mark_changed(dir))
             .and_then(|cut| Ok((Self::open_live(&live)?, cut)))
         {
-            Ok((engine, cut)) => {
+            Ok((engine, mut cut)) => {
+                // What moved a cursor may not have been saved with it: an older one only repeats.
+                cut.saved.retain(|(kind, _), _| *kind != Kind::Cursor);
                 engine.put_back(&cut.saved)?;
                 let quarantine = quarantine(dir)?;
                 // An earlier run may have cut something, and ended before that was noted.

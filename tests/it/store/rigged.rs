@@ -303,6 +303,8 @@ impl Engine for Open {
         let fault = (!stopped).then(|| self.rigged.fault(op)).flatten();
         if let Some(How::Torn(bits)) = fault {
             let kept = batch.into_iter().enumerate();
+            // No cursor is put back out of a torn batch.
+            let kept = kept.filter(|(_, write)| write.kind != Kind::Cursor);
             let kept = kept.filter(|(place, _)| bits >> (place % 8) & 1 == 1);
             let change = Change::Append(kept.map(|(_, write)| write).collect());
             let mut rig = self.rigged.rig();
