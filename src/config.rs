@@ -5,7 +5,6 @@
 //! `docs/configuration.md`, that of device maps `docs/maps.md`.
 
 mod address;
-mod bus_time;
 mod canonical;
 mod describe;
 mod device;

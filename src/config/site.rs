@@ -11,6 +11,8 @@ use super::log::{Finding, Log};
 use super::tree::{Entry, Table, Value, merge};
 use super::upstream::{self, Site, Upstream};
 use super::{Config, gateway, suspect};
+use crate::field::learned::LearnedFile;
+use crate::field::settings::DeviceSettings;
 
 /// Reads everything; `None` where there is nothing to read at all.
 pub(super) fn read(log: &Log, host: &dyn Host, path: &Path) -> Option<Config> {
@@ -53,7 +55,13 @@ pub(super) fn read(log: &Log, host: &dyn Host, path: &Path) -> Option<Config> {
         upstreams.extend(upstream::read(&fields, upstream_name, &site));
     }
     top.finish();
-    suspect::check(log, &lines, &devices, &upstreams);
+    let known = |device: &DeviceSettings| {
+        let file = LearnedFile::new(&gateway.learned(), device);
+        let bytes = host.read(file.path()).unwrap_or_default();
+        // Whoever checks may not be allowed to read it; the daemon tells of one that is damaged.
+        file.parse(&bytes).ok().flatten().unwrap_or_default()
+    };
+    suspect::check(log, &lines, &devices, &upstreams, &known);
     let device_count = top
         .table("device")
         .map_or(0, |(table, _)| table.in_order().len());

@@ -2,24 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use super::bus_time::{Cost, costs};
 use super::device::{Device, Lines};
 use super::line::Line;
 use super::log::{Finding, Log};
 use super::upstream::Upstream;
+use crate::field::load::{ClassLoad, loads};
 use crate::field::modbus::cost::LEAST_TCP;
-use crate::field::settings::Transport;
+use crate::field::modbus::known::Known;
+use crate::field::settings::{DeviceSettings, Transport};
 use crate::support::units::format_duration;
 
-/// Warns of what several tables together make wrong.
-pub(super) fn check(log: &Log, lines: &Lines, devices: &[Device], upstreams: &[Upstream]) {
+/// Warns of what several tables together make wrong. `known`: what a device has taught its line.
+pub(super) fn check(
+    log: &Log,
+    lines: &Lines,
+    devices: &[Device],
+    upstreams: &[Upstream],
+    known: &dyn Fn(&DeviceSettings) -> Known,
+) {
     same_unit(log, devices);
     for line in lines.values().flatten() {
         let on_line: Vec<&Device> = devices
             .iter()
             .filter(|device| device.line == line.settings.name)
             .collect();
-        overload(log, line, &on_line);
+        overload(log, line, &on_line, known);
     }
     same_endpoint(log, lines);
     same_client(log, upstreams);
@@ -93,26 +100,23 @@ fn same_endpoint(log: &Log, lines: &Lines) {
 }
 
 /// More than the whole time of a line is not to be had: ticks will be left out.
-fn overload(log: &Log, line: &Line, devices: &[&Device]) {
+fn overload(log: &Log, line: &Line, devices: &[&Device], known: &dyn Fn(&DeviceSettings) -> Known) {
     let transport = &line.settings.transport;
-    let enabled = devices.iter().filter(|device| device.settings.enabled);
-    let classes = enabled.flat_map(|device| {
-        let costs = costs(transport, &device.settings).into_iter();
-        costs.map(move |cost| (*device, cost))
-    });
-    let mut classes: Vec<(&Device, Cost)> = classes.collect();
-    let total: f64 = classes.iter().map(|(_, cost)| cost.load()).sum();
+    let (mut classes, mut measured, mut enabled) = (Vec::new(), 0, 0);
+    for device in devices.iter().filter(|device| device.settings.enabled) {
+        let known = known(&device.settings);
+        enabled += 1;
+        measured += usize::from(known.answer_time.is_some());
+        let loads = loads(transport, &device.settings, &known);
+        let periodic = loads.into_iter().filter(|class| class.period.is_some());
+        classes.extend(periodic.map(|class| (*device, class)));
+    }
+    let total: f64 = classes.iter().map(|(_, class)| class.load()).sum();
     if total <= 1.0 {
         return;
     }
     classes.sort_by(|a, b| b.1.load().total_cmp(&a.1.load()));
-    let basis = match transport.bus() {
-        Some(bus) => format!(
-            "at {} baud, even if every device answers at once",
-            bus.baud_rate
-        ),
-        None => format!("with {} a request", format_duration(LEAST_TCP)),
-    };
+    let basis = basis(transport, measured, enabled);
     let shown: Vec<String> = classes.iter().take(SHOWN).map(show).collect();
     let more = match classes.len().saturating_sub(SHOWN) {
         0 => String::new(),
@@ -133,15 +137,35 @@ fn overload(log: &Log, line: &Line, devices: &[&Device]) {
 /// How many classes are worth reading of.
 const SHOWN: usize = 3;
 
-fn show((device, cost): &(&Device, Cost)) -> String {
-    let plural = if cost.requests == 1 { "" } else { "s" };
+/// What the time is reckoned with, where `measured` of the devices have told how long they take to answer.
+fn basis(transport: &Transport, measured: usize, enabled: usize) -> String {
+    let rate = transport.bus().map(|bus| bus.baud_rate);
+    match (rate, measured) {
+        (Some(rate), 0) => format!("at {rate} baud, even if every device answers at once"),
+        (None, 0) => format!("with {} a request", format_duration(LEAST_TCP)),
+        (Some(rate), all) if all == enabled => {
+            format!("at {rate} baud, with the measured answer times")
+        }
+        (None, all) if all == enabled => "with the measured answer times".to_owned(),
+        (Some(rate), some) => format!(
+            "at {rate} baud, with the measured answer times of {some} of {enabled} devices, even if the others answer at once"
+        ),
+        (None, some) => format!(
+            "with the measured answer times of {some} of {enabled} devices, and {} a request of the others",
+            format_duration(LEAST_TCP)
+        ),
+    }
+}
+
+fn show((device, class): &(&Device, ClassLoad)) -> String {
+    let requests = class.requests.len();
+    let plural = if requests == 1 { "" } else { "s" };
     format!(
-        "{} {} {} request{plural} = {:.1} ms every {}",
+        "{} {} {requests} request{plural} = {:.1} ms every {}",
         device.settings.name,
-        cost.class,
-        cost.requests,
-        cost.time.as_secs_f64() * 1_000.0,
-        format_duration(cost.period)
+        class.class,
+        class.time().as_secs_f64() * 1_000.0,
+        class.period.map_or_else(String::new, format_duration)
     )
 }
 

@@ -66,13 +66,30 @@ impl LearnedFile {
         }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What `bytes` of it say; `None`: they are of another device, map or version.
+    ///
+    /// # Errors
+    /// When they are not such a file.
+    pub fn parse(&self, bytes: &[u8]) -> serde_json::Result<Option<Known>> {
+        parse(bytes, self.device.as_str(), &self.map)
+    }
+
     /// What was learned; nothing where the file is missing, damaged (told in the log), or of another map.
     pub fn load(&self) -> Known {
         let (path, device) = (self.path.display(), &self.device);
         match self.read() {
             Ok(Some(known)) => {
                 let holes = known.holes.len();
-                tracing::info!("device {device}: {holes} holes in its map are known from {path}");
+                if holes > 0 {
+                    tracing::info!(
+                        "device {device}: {holes} holes in its map are known from {path}"
+                    );
+                }
                 known
             }
             Ok(None) => Known::default(),
@@ -91,7 +108,7 @@ impl LearnedFile {
         };
         let mut bytes = Vec::new();
         file.take(MOST_BYTES).read_to_end(&mut bytes)?;
-        Ok(parse(&bytes, self.device.as_str(), &self.map)?)
+        Ok(self.parse(&bytes)?)
     }
 
     /// Writes it anew: after a power cut there is the file as it was, or as it is.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use forebay::config::{self, Config, InMemory, Report, Severity};
+use forebay::field::learned::LearnedFile;
+use forebay::field::modbus::known::Known;
 use forebay::field::modbus::map::RawType;
 use forebay::field::settings::{Rs485, RtsLevel, Transport};
 use forebay::upstream::settings::{Secret, UpstreamSettings};
@@ -352,4 +354,47 @@ fn a_certificate_as_the_user_needs_tls() {
         errors.len() == 1 && errors[0].contains("external\" needs TLS"),
         "{errors:?}"
     );
+}
+
+/// What each problem of a good configuration says.
+fn remarks(path: &Path) -> Vec<String> {
+    let config = config::load(path).unwrap_or_else(|report| panic!("{report}"));
+    config.remarks.into_iter().map(|p| p.reason).collect()
+}
+
+#[test]
+fn the_load_of_a_line_is_reckoned_with_what_its_devices_have_taught() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("forebay.toml");
+    let places = format!("state_dir = {0:?}\nmaps = [{0:?}]", folder.path());
+    let second = "[device.second]\nline = \"plc\"\nunit = 2\nmap = \"meter\"\nevery = \"1s\"";
+    let upstream = "[upstream.mes]\nkind = \"mqtt\"\nurl = \"mqtt://mes\"";
+    let text = format!("[gateway]\n{places}\n{SITE}{second}\n{upstream}\n");
+    std::fs::write(&main, text).unwrap();
+    std::fs::write(folder.path().join("meter.toml"), METER).unwrap();
+    assert_eq!(remarks(&main), Vec::<String>::new());
+    let config = config::load(&main).unwrap();
+    let taught = Known {
+        answer_time: Some(Duration::from_millis(1_200)),
+        ..Known::default()
+    };
+    for (nth, device) in config.lines[0].devices.iter().enumerate() {
+        let file = LearnedFile::new(&config.gateway.learned(), device);
+        file.save(&taught).unwrap();
+        let basis = [
+            "with the measured answer times of 1 of 2 devices, and 1ms a request of the others",
+            "with the measured answer times",
+        ][nth];
+        let said = remarks(&main);
+        assert!(
+            said.len() == 1 && said[0].contains(&format!("{basis}; slowest classes: ")),
+            "{said:?}"
+        );
+    }
+    // Damage costs no more than what it said.
+    for device in &config.lines[0].devices {
+        let file = LearnedFile::new(&config.gateway.learned(), device);
+        std::fs::write(file.path(), "{").unwrap();
+    }
+    assert_eq!(remarks(&main), Vec::<String>::new());
 }
