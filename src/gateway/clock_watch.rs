@@ -121,9 +121,9 @@ impl<O: Outlet> ClockWatch<O> {
 
 /// The present moment, as good as it can be had: the wall clock is read first, so a pause in between makes it seem late.
 fn sample(clock: &Clock) -> Stamp {
-    let mut best = clock.now();
+    let mut best = clock.now_for_sure();
     for _ in 1..SAMPLES {
-        let other = clock.now();
+        let other = clock.now_for_sure();
         if other.offset_ns() > best.offset_ns() {
             best = other;
         }

@@ -8,6 +8,12 @@ use super::{BootId, Stamp};
 pub trait ClockSource: Send + Sync {
     /// The present moment.
     fn now(&self) -> Stamp;
+
+    /// The present moment, where it matters that the clock was synchronised or not just then: [`Self::now`] may know it from a
+    /// moment ago.
+    fn now_for_sure(&self) -> Stamp {
+        self.now()
+    }
 }
 
 /// A handle on the clock; cheap to clone.
@@ -23,6 +29,11 @@ impl Clock {
     /// The present moment.
     pub fn now(&self) -> Stamp {
         self.0.now()
+    }
+
+    /// [`ClockSource::now_for_sure`]; slower.
+    pub fn now_for_sure(&self) -> Stamp {
+        self.0.now_for_sure()
     }
 }
 
