@@ -134,7 +134,10 @@ impl Place {
     /// Notes that what the last opening told is in the engine now.
     pub(super) fn settle(&self) -> Result<(), EngineError> {
         match self {
-            Self::Other(_) => Ok(()),
+            Self::Other(medium) => {
+                medium.settle();
+                Ok(())
+            }
             Self::Disk { dir, .. } => disk::FjallEngine::settle(dir),
         }
     }

@@ -92,6 +92,9 @@ pub trait Medium: Send {
     /// As the medium has it.
     fn open(&self, rebuild: Option<String>) -> Result<(Arc<dyn Engine>, Opening), EngineError>;
 
+    /// What [`Opening`] told is noted in the engine: until this every opening tells that something was cut or rebuilt.
+    fn settle(&self);
+
     /// Bytes that the values take.
     fn used(&self) -> u64;
 

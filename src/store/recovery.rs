@@ -47,7 +47,7 @@ pub(super) struct Known {
     /// The stream and the highest `seq` that was once durable, as far as it was noted.
     pub(super) mark: Option<(StreamId, u64)>,
     /// The first `seq` of a batch that failed, and the `seq` behind its last: nobody was told of it, and all of it is in
-    /// memory still.
+    /// memory still. Empty where one was taken back: what it left is not believed either.
     pub(super) failed: Option<(u64, u64)>,
 }
 
@@ -201,7 +201,9 @@ impl Loaded {
     /// a stream before.
     fn tell_again(&mut self, engine: &dyn Engine) -> Result<(), EngineError> {
         let state = &mut self.checkpoint;
-        if let Some(before) = state.broken.take() {
+        let before = state.broken.take();
+        // Before a new store there was nothing to lose.
+        if let Some(before) = before.filter(|before| before.previous.is_some()) {
             let event = before.tell(Event::gateway(EventName::RecordsLost));
             state.untold.add_told(&event);
         }

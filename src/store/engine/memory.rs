@@ -35,6 +35,8 @@ impl Medium for MemoryEngine {
         Ok((Arc::new(self.clone()), opening))
     }
 
+    fn settle(&self) {}
+
     fn used(&self) -> u64 {
         let values = self.values_of();
         let (blocks, notes) = (values.blocks.values(), values.notes.values());

@@ -59,7 +59,7 @@ impl Writer {
     }
 
     /// The checkpoint as it is once the pending records are durable: what they tell is told.
-    fn checkpoint_after(&mut self) -> Write {
+    pub(super) fn checkpoint_after(&mut self) -> Write {
         let pending = std::mem::take(&mut self.pending);
         let untold = self.checkpoint.untold.clone();
         let write = self.checkpoint_write(|after| {

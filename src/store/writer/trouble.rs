@@ -110,10 +110,12 @@ impl Writer {
         }
         let end = self.checkpoint.end;
         let behind = self.pending.last().map(Pending::end);
+        let first = self.pending.first();
+        let first = first.map_or(self.checkpoint.next, Pending::first);
         let known = Known {
             machine: self.machine,
             mark: Some((self.checkpoint.stream, end.saturating_sub(1))),
-            failed: self.pending.first().map(Pending::first).zip(behind),
+            failed: Some((first, behind.unwrap_or(first))),
         };
         // What is damaged is read from end to end, however long that takes: no stall that the watchdog should end.
         self.shared.set_busy(false);
@@ -128,6 +130,11 @@ impl Writer {
                 self.accept()?;
             } else {
                 self.take_back();
+                if opening.cut > 0 {
+                    // The checkpoint of the torn batch may be there, and speaks of records that are not.
+                    let checkpoint = self.checkpoint_write(|_| ());
+                    self.shared.engine()?.append(vec![checkpoint], true)?;
+                }
             }
             return self.place.settle();
         }
@@ -150,7 +157,7 @@ impl Writer {
             self.take_back();
         }
         // Only now: a writer that panics before the new stream is on disk must not leave its first event to the next one,
-        // which goes on with the old.
+        // which begins another.
         let taken = self.take_over(loaded);
         own.append(&mut self.own);
         self.own = own;
@@ -161,9 +168,8 @@ impl Writer {
     fn accept(&mut self) -> Result<(), EngineError> {
         let mut writes = self.shared.schemas().definitions();
         writes.extend(self.notes.iter().cloned());
-        if !writes.is_empty() {
-            self.shared.engine()?.append(writes, true)?;
-        }
+        writes.push(self.checkpoint_after());
+        self.shared.engine()?.append(writes, true)?;
         self.committed();
         Ok(())
     }

@@ -111,3 +111,42 @@ async fn a_kill_in_a_batch_of_blocks_leaves_an_exact_hole() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_torn_batch_leaves_is_settled_before_the_next() {
+    for (bits, hindered) in (0..=u8::MAX).flat_map(|bits| [(bits, false), (bits, true)]) {
+        let rigged = Rigged::default();
+        let mut stepped = Stepped::open(rigged.clone(), &plain());
+        stepped.settle();
+        let stream = stepped.store.status().stream;
+        rigged.order(Op::Block, How::Torn(bits));
+        put_full(&stepped, 0..3);
+        stepped.writer.turn();
+        // The schema goes first, the blocks follow.
+        let blocks = bits >> 1 & 0b111;
+        let whole = blocks == 0b111 && bits & 1 == 1;
+        let goes_again = blocks != 0 && !whole;
+        if hindered {
+            rigged.order(Op::Notes, How::Fails(ENOSPC));
+            stepped.writer.turn();
+        }
+        let removals = u32::from(goes_again && !hindered);
+        rigged.order_after(Op::Block, removals, 1, How::Fails(ENOSPC));
+        stepped.writer.turn();
+        assert!(!rigged.heal(), "{bits:b}: nothing followed the batch");
+        stepped.kill();
+
+        let mut stepped = Stepped::open(rigged, &plain());
+        put_full(&stepped, 3..6);
+        stepped.settle();
+        assert_eq!(stepped.store.status().stream, stream, "{bits:b}");
+        let records = stepped.records(1).await;
+        assert_complete(&records);
+        assert_eq!(scans(&records), if whole { 6 } else { 3 }, "{bits:b}");
+        let of_press = records
+            .iter()
+            .filter(|record| record.body.device() == Some(&name("press")));
+        let numbers: Vec<u64> = of_press.map(|record| record.device_seq).collect();
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    }
+}

@@ -69,8 +69,8 @@ struct Rig {
     table: u64,
     unflushed: u64,
     free: Option<(u64, u64)>,
-    /// The next opening finds a torn batch.
-    torn: bool,
+    /// Something is torn, or was rebuilt, and nobody has taken note of it.
+    changed: bool,
     /// How many blocks each batch had that had some.
     batches: Vec<usize>,
 }
@@ -169,8 +169,14 @@ impl Rigged {
                 value: None,
             };
             engine.append(vec![gone.clone()], true).unwrap();
-            // Also after a power cut.
-            self.rig().disk.append(vec![gone], true).unwrap();
+            // Also after a power cut, and after a sync of what was written before.
+            let mut rig = self.rig();
+            for change in &mut rig.unsynced {
+                if let Change::Append(batch) = change {
+                    batch.retain(|write| write.kind != Kind::Block || write.key != gone.key);
+                }
+            }
+            rig.disk.append(vec![gone], true).unwrap();
         }
         self.order(Op::Open, How::Damaged);
         key(which).unwrap_or(end)..end
@@ -219,13 +225,21 @@ impl Medium for Rigged {
             rigged: self.clone(),
             stopped: AtomicBool::new(false),
         };
-        let torn = std::mem::take(&mut self.rig().torn);
+        let rebuilt = rebuild.or(damaged);
+        let mut rig = self.rig();
+        // As on disk: a rebuild tells itself, and each opening behind it, until it is settled, that something was cut.
+        let cut = rig.changed && rebuilt.is_none();
+        rig.changed |= rebuilt.is_some();
         let opening = Opening {
-            cut: if torn { 7 } else { 0 },
-            rebuilt: rebuild.or(damaged),
+            cut: if cut { 7 } else { 0 },
+            rebuilt,
             ..Opening::default()
         };
         Ok((Arc::new(open), opening))
+    }
+
+    fn settle(&self) {
+        self.rig().changed = false;
     }
 
     fn used(&self) -> u64 {
@@ -310,7 +324,7 @@ impl Engine for Open {
             let mut rig = self.rigged.rig();
             apply(&rig.live, &change);
             rig.unsynced.push(change);
-            rig.torn = true;
+            rig.changed = true;
             self.stopped.store(true, Ordering::SeqCst);
             return Err(io::Error::from_raw_os_error(EIO).into());
         }
