@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::reading::{Body, Detail, Name, PointDescription, Reading, Record, Value};
+use crate::reading::{
+    Body, Detail, Name, PointDescription, Reading, Record, Scan, Value, ValueType,
+};
 
 /// Most bytes of the latest records that are kept: at 25,000 values a second, those of two seconds.
 const MOST_RECENT: usize = 2 << 20;
@@ -241,10 +243,7 @@ fn size_of_record(record: &Arc<Record>) -> usize {
     const POINT: usize = size_of::<PointDescription>() + 32;
     SHARED
         + match &record.body {
-            Body::Scan(scan) => {
-                let texts: usize = scan.readings.iter().flatten().map(text_of).sum();
-                scan.readings.len() * size_of::<Option<Reading>>() + texts
-            }
+            Body::Scan(scan) => scan.readings.len() * size_of::<Option<Reading>>() + texts(scan),
             Body::Event(event) => {
                 let facts = event.detail.iter();
                 facts
@@ -253,6 +252,15 @@ fn size_of_record(record: &Arc<Record>) -> usize {
             }
             Body::Description(description) => description.points.len() * POINT,
         }
+}
+
+/// Only readings that can have a text are looked at: all the others have long left the processor's cache.
+fn texts(scan: &Scan) -> usize {
+    let readings = scan.schema.points.iter().zip(&scan.readings);
+    let texts = readings
+        .filter(|(point, _)| matches!(point.value_type, ValueType::Text | ValueType::Texts));
+    let texts = texts.filter_map(|(_, reading)| reading.as_ref());
+    texts.map(text_of).sum()
 }
 
 fn text_of(reading: &Reading) -> usize {
@@ -277,7 +285,7 @@ fn detail(fact: &Detail) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reading::{Event, EventName, Stamp, StreamId};
+    use crate::reading::{Event, EventName, MapHash, Schema, SchemaPoint, Stamp, StreamId};
 
     fn block(first: u64, count: u64, text: usize) -> Vec<Arc<Record>> {
         let record = |seq| {
@@ -324,6 +332,46 @@ mod tests {
             (10, 1),
             "the last one stays"
         );
+    }
+
+    #[test]
+    fn the_texts_of_a_scan_are_counted() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let point = |value_type| SchemaPoint {
+            name: name("point"),
+            value_type,
+            unit: None,
+        };
+        let types = [ValueType::Int, ValueType::Text, ValueType::Texts];
+        let schema = Arc::new(Schema {
+            line: name("hall"),
+            device: name("press"),
+            scan: name("default"),
+            labels: Vec::new(),
+            map: MapHash(0),
+            points: types.map(point).into(),
+        });
+        let scan = |text: &str, list: &[&str]| Scan {
+            schema: Arc::clone(&schema),
+            readings: [
+                Value::Int(1),
+                Value::Text(text.into()),
+                Value::Texts(list.iter().map(|&text| text.into()).collect()),
+            ]
+            .map(|value| Some(Reading::good(value)))
+            .into(),
+            full: false,
+        };
+        assert_eq!(texts(&scan("", &[])), 0);
+        assert_eq!(
+            texts(&scan("four", &["one", "three"])),
+            4 + 3 + 5 + 2 * size_of::<Box<str>>()
+        );
+        let nothing = Scan {
+            readings: vec![None; 3],
+            ..scan("", &[])
+        };
+        assert_eq!(texts(&nothing), 0);
     }
 
     #[test]

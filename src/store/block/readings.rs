@@ -141,8 +141,7 @@ impl Memory {
 }
 
 fn put_reading(kinds: &mut Vec<u8>, values: &mut Vec<u8>, reading: &Reading, last: &mut Last) {
-    let (quality, place) = (reading.quality(), kinds.len());
-    kinds.push(0);
+    let quality = reading.quality();
     if quality != Quality::Good {
         put_quality(values, quality);
     }
@@ -164,9 +163,7 @@ fn put_reading(kinds: &mut Vec<u8>, values: &mut Vec<u8>, reading: &Reading, las
         }
         None => 9,
     };
-    if let Some(byte) = kinds.get_mut(place) {
-        *byte = kind | if quality == Quality::Good { 0 } else { QUALITY };
-    }
+    kinds.push(kind | if quality == Quality::Good { 0 } else { QUALITY });
 }
 
 fn reading(values: &mut Bytes<'_>, kind: u8, last: &mut Last) -> Option<Reading> {
