@@ -15,8 +15,9 @@ use crate::LONE;
 use crate::figures::{Figures, Start};
 use crate::plant::{BYTES, DEVICES, VALUES};
 
-/// Most records that are put and not durable: just below what the inlet holds, so that nothing falls out of it.
-const OUT: usize = 3_400;
+/// Most records that are put and not durable: as many as the inlet holds, twice what a commit takes, so that nothing falls out of
+/// it and the next commit does not wait for more.
+const OUT: usize = 3_448;
 const LIMIT: ReadLimit = ReadLimit {
     records: 512,
     bytes: 1 << 20,
