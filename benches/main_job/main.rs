@@ -1,7 +1,8 @@
 //! The main job against its raw floor: 50 Modbus TCP devices x 100 registers (50 values) every 100 ms, durable, to
 //! mosquitto QoS 1; `--devices 1 --every-ms 200` for evenly spaced scans. Prints CPU seconds per million values, RSS,
 //! requests per cycle, latency; floor and forebay interleaved in one run, medians with least and most.
-//! With `--outage 60` instead: the link to the broker is cut for so many seconds, and what comes after it is timed.
+//! With `--outage 60` instead: the link to the broker is cut for so many seconds, and what comes after it is timed; over AMQP,
+//! to RabbitMQ, with `--kind amqp`.
 //!
 //! `cargo bench --bench main_job [-- --runs 5 --seconds 10 --window 100ms --devices 50 --every-ms 100]`; needs mosquitto.
 #![allow(
@@ -17,8 +18,22 @@
     clippy::cast_sign_loss
 )]
 
+mod broker;
 mod devices;
 mod floor;
+#[path = "../../tests/it/harness"]
+mod harness {
+    #![allow(
+        dead_code,
+        unused_imports,
+        unreachable_pub,
+        reason = "one of its brokers is used"
+    )]
+    pub(crate) mod certs;
+    pub(crate) mod collected;
+    pub(crate) mod process;
+    pub(crate) mod rabbitmq;
+}
 mod measure;
 mod outage;
 #[path = "../shared/mod.rs"]
@@ -49,8 +64,6 @@ struct Options {
     runs: usize,
     seconds: u64,
     window: String,
-    /// Lines for the upstream.
-    upstream: &'static str,
 }
 
 fn main() {
@@ -75,13 +88,10 @@ fn main() {
         runs: arguments.value("--runs", 5),
         seconds: arguments.value("--seconds", 10),
         window: arguments.value("--window", "100ms".to_owned()),
-        upstream: match away {
-            0 => "",
-            _ => "delivery = \"live-first\"\n",
-        },
     };
     if away > 0 {
-        return outage::run(&options, Duration::from_secs(away));
+        let kind = arguments.value("--kind", "mqtt".to_owned());
+        return outage::run(&options, &kind, Duration::from_secs(away));
     }
     let (mut floors, mut ours) = (Vec::new(), Vec::new());
     for run in 0..options.runs {
@@ -132,7 +142,10 @@ fn one_run(options: &Options, kind: Kind) -> Figures {
             .arg(dir.path().join("floor.bin"))
             .spawn()
             .unwrap(),
-        Kind::Forebay => start_forebay(dir.path(), modbus_port, mqtt_port, options),
+        Kind::Forebay => {
+            let upstream = mqtt_upstream(mqtt_port);
+            start_forebay(dir.path(), modbus_port, &upstream, options)
+        }
     });
     // Connections, first descriptions and caches are not what is measured.
     std::thread::sleep(Duration::from_secs(3));
@@ -211,22 +224,23 @@ impl DeviceProcess {
     }
 }
 
-fn start_forebay(dir: &Path, modbus_port: u16, mqtt_port: u16, options: &Options) -> Child {
+fn mqtt_upstream(port: u16) -> String {
+    format!(
+        "[upstream.local]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{port}\"\nversion = \"3.1.1\"\n"
+    )
+}
+
+fn start_forebay(dir: &Path, modbus_port: u16, upstream: &str, options: &Options) -> Child {
     let mut map =
         String::from("title = \"50 floats\"\nsource = \"the bench's own device\"\n[points]\n");
     for point in 0..VALUES {
         map += &format!("v{point} = {{ holding = {}, type = \"f32\" }}\n", point * 2);
     }
     std::fs::write(dir.join("floats.toml"), map).unwrap();
-    let Options {
-        window,
-        load,
-        upstream,
-        ..
-    } = options;
+    let Options { window, load, .. } = options;
     let mut text = format!(
         "[gateway]\nid = \"bench\"\nstate_dir = \"state\"\nmaps = [\".\"]\n[store]\ncommit_window = \"{window}\"\n\
-         [upstream.local]\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{mqtt_port}\"\nversion = \"3.1.1\"\n{upstream}"
+         {upstream}"
     );
     let period = load.period;
     for device in 0..load.devices {

@@ -1,5 +1,5 @@
 //! After an outage, with `delivery = "live-first"`: how soon data is current again, and how soon the backlog is there,
-//! against a socket that publishes as many messages of the same size with the same window.
+//! against a socket (MQTT) or the client library (AMQP) that publishes as many messages of the same size with the same window.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -8,19 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::broker::Broker;
 use crate::shared::Spread;
-use crate::shared::socket::Socket;
-use crate::subscriber::Subscriber;
-use crate::{Options, Process, free_port, start_devices, start_forebay, start_mosquitto};
+use crate::{Options, Process, start_devices, start_forebay};
 
 /// Data so young is current.
 const CURRENT: Duration = Duration::from_secs(1);
 /// Nothing older has come for so long: the backlog is there.
 const QUIET: Duration = Duration::from_secs(5);
-/// As the gateway's default.
-const INFLIGHT: u16 = 100;
-/// Of a message with 50 values.
-const SIZE: usize = 830;
 
 /// One outage, seconds after the gateway had its connection back.
 struct Figures {
@@ -30,15 +25,15 @@ struct Figures {
     floor: f64,
 }
 
-pub(crate) fn run(options: &Options, away: Duration) {
+pub(crate) fn run(options: &Options, kind: &str, away: Duration) {
     let mut all = Vec::new();
     for run in 0..options.runs {
-        all.push(one_run(options, away));
+        all.push(one_run(options, kind, away));
         eprintln!("run {} of {} done", run + 1, options.runs);
     }
     let share = |figures: &Figures| figures.done / away.as_secs_f64() * 100.0;
     println!(
-        "{} devices every {:?}, the link away for {away:?}; {} runs, median (least to most)",
+        "{} devices every {:?}, {kind}, the link away for {away:?}; {} runs, median (least to most)",
         options.load.devices, options.load.period, options.runs
     );
     for (title, spread) in [
@@ -53,7 +48,7 @@ pub(crate) fn run(options: &Options, away: Duration) {
         ),
         ("that is % of the outage", Spread::of(&all, share)),
         (
-            "floor: a socket publishes as many in s",
+            "floor: published by the bare client in s",
             Spread::of(&all, |f| f.floor),
         ),
     ] {
@@ -61,14 +56,14 @@ pub(crate) fn run(options: &Options, away: Duration) {
     }
 }
 
-fn one_run(options: &Options, away: Duration) -> Figures {
+fn one_run(options: &Options, kind: &str, away: Duration) -> Figures {
     let dir = tempfile::tempdir().unwrap();
-    let mqtt_port = free_port();
-    let _broker = start_mosquitto(dir.path(), mqtt_port);
+    let broker = Broker::start(kind, dir.path());
     let (devices, modbus_port) = start_devices();
-    let subscriber = Subscriber::start(mqtt_port);
-    let link = Link::to(mqtt_port);
-    let forebay = Process(start_forebay(dir.path(), modbus_port, link.port, options));
+    let subscriber = broker.subscribe();
+    let link = Link::to(broker.port());
+    let upstream = broker.upstream(link.port) + "delivery = \"live-first\"\n";
+    let forebay = Process(start_forebay(dir.path(), modbus_port, &upstream, options));
     std::thread::sleep(Duration::from_secs(3));
     link.whole.send_replace(false);
     std::thread::sleep(away);
@@ -96,19 +91,11 @@ fn one_run(options: &Options, away: Duration) -> Figures {
         .filter(|arrival| arrival.age > CURRENT)
         .count();
     drop((forebay, devices));
-    let start = Instant::now();
-    let mut socket = Socket::connect(mqtt_port);
-    socket.publish(
-        "forebay/bench/floor/default",
-        INFLIGHT,
-        backlog,
-        &[[b' '; SIZE]],
-    );
     Figures {
         current: since(current.unwrap().at),
         done: since(last_old.unwrap()),
         backlog: backlog as f64,
-        floor: start.elapsed().as_secs_f64(),
+        floor: broker.floor(backlog).as_secs_f64(),
     }
 }
 

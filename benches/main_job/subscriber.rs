@@ -3,7 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::StreamExt;
+use lapin::options::BasicConsumeOptions;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+
+use crate::shared::confirms::uri;
 
 /// A message that came, and how old its reading was then.
 #[derive(Clone, Copy)]
@@ -48,6 +52,39 @@ impl Subscriber {
         });
         told.recv_timeout(Duration::from_secs(10))
             .expect("subscribed");
+        Self { seen }
+    }
+
+    /// As [`Self::start`], at an AMQP queue.
+    pub(crate) fn at_queue(port: u16, vhost: &str, queue: &'static str) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let shared = seen.clone();
+        let (uri, (tell, told)) = (uri(port, vhost), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let connection = lapin::Connection::connect(&uri, Default::default());
+                let connection = connection.await.unwrap();
+                let channel = connection.create_channel().await.unwrap();
+                let options = BasicConsumeOptions {
+                    no_ack: true,
+                    ..Default::default()
+                };
+                let mut deliveries = channel
+                    .basic_consume(queue.into(), "".into(), options, Default::default())
+                    .await
+                    .unwrap();
+                tell.send(()).unwrap();
+                // Ends with the broker.
+                while let Some(Ok(delivery)) = deliveries.next().await {
+                    if delivery.routing_key.as_str().ends_with(".default") {
+                        note(&shared, &delivery.data);
+                    }
+                }
+            });
+        });
+        told.recv_timeout(Duration::from_secs(10))
+            .expect("consuming");
         Self { seen }
     }
 

@@ -1,6 +1,7 @@
 //! What all measurements share: their options, what a process has used, what several runs gave.
 #![allow(dead_code, reason = "each measurement takes what it needs of it")]
 
+pub(crate) mod confirms;
 pub(crate) mod socket;
 
 use std::fmt;
