@@ -1,8 +1,8 @@
 //! What a run took, and the table of all runs.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
 
 use crate::shared::{Spread, Usage};
 
@@ -32,39 +32,13 @@ impl Start {
     }
 }
 
-/// The figures of one run.
+/// The figures of one run, as its process tells them.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Figures {
     records: f64,
     seconds: f64,
     cpu: f64,
     rss_mib: f64,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            records,
-            seconds,
-            cpu,
-            rss_mib,
-        } = self;
-        write!(f, "{records} {seconds} {cpu} {rss_mib}")
-    }
-}
-
-impl FromStr for Figures {
-    type Err = std::num::ParseFloatError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
-        let numbers = numbers?;
-        Ok(Self {
-            records: numbers[0],
-            seconds: numbers[1],
-            cpu: numbers[2],
-            rss_mib: numbers[3],
-        })
-    }
 }
 
 impl Figures {

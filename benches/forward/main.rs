@@ -89,7 +89,8 @@ fn main() {
             inflight: inflight.parse().unwrap(),
         };
         let (dir, records) = (Path::new(dir), records.parse().unwrap());
-        return println!("{}", play(role, &target, records, dir));
+        let figures = play(role, &target, records, dir);
+        return println!("{}", serde_json::to_string(&figures).unwrap());
     }
     let (runs, records) = (
         arguments.value("--runs", 5),
@@ -183,7 +184,7 @@ fn apart(role: &str, target: &Target, records: usize, dir: &TempDir) -> Figures 
         .output()
         .unwrap();
     assert!(output.status.success(), "{role} failed");
-    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn one_run(

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::shared::socket::put;
 use crate::{Load, REGISTERS, VALUES};
 
 /// A message as long as forebay's own for 50 values; its time is where the subscriber looks for it.
@@ -115,17 +116,7 @@ async fn publish(mut scans: mpsc::Receiver<(usize, u128)>, mqtt_port: u16, path:
                 format!("forebay/bench/d{device}/default"),
                 message(device, seq, time),
             );
-            let mut length = 2 + topic.len() + 2 + body.len();
-            packets.push(0x32);
-            while length > 127 {
-                packets.push((length % 128) as u8 | 0x80);
-                length /= 128;
-            }
-            packets.push(length as u8);
-            packets.extend_from_slice(&(topic.len() as u16).to_be_bytes());
-            packets.extend_from_slice(topic.as_bytes());
-            packets.extend_from_slice(&packet_id.to_be_bytes());
-            packets.extend_from_slice(&body);
+            put(&mut packets, &topic, packet_id, &body);
         }
         file.write_all(&packets).unwrap();
         if file.stream_position().unwrap() > 200 << 20 {

@@ -52,7 +52,7 @@ impl Socket {
 }
 
 /// A PUBLISH with quality of service 1 (MQTT 3.1.1, 3.3).
-fn put(to: &mut Vec<u8>, topic: &str, id: u16, message: &[u8]) {
+pub(crate) fn put(to: &mut Vec<u8>, topic: &str, id: u16, message: &[u8]) {
     let mut length = 2 + topic.len() + 2 + message.len();
     to.push(0x32);
     while length > 127 {

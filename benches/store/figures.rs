@@ -1,8 +1,8 @@
 //! What a run took, and the table of all runs.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::plant::{BYTES, VALUES};
 use crate::shared::{Spread, Usage};
@@ -47,42 +47,14 @@ fn written() -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// The figures of one run.
+/// The figures of one run, as its process tells them.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Figures {
     records: f64,
     syncs: f64,
     seconds: f64,
     cpu: f64,
     written: f64,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            records,
-            syncs,
-            seconds,
-            cpu,
-            written,
-        } = self;
-        write!(f, "{records} {syncs} {seconds} {cpu} {written}")
-    }
-}
-
-impl FromStr for Figures {
-    type Err = std::num::ParseFloatError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
-        let numbers = numbers?;
-        Ok(Self {
-            records: numbers[0],
-            syncs: numbers[1],
-            seconds: numbers[2],
-            cpu: numbers[3],
-            written: numbers[4],
-        })
-    }
 }
 
 impl Figures {

@@ -47,7 +47,7 @@ fn main() {
             "fjall" => floors::one_item_a_record(path, number.parse().unwrap()),
             role => panic!("{role}"),
         };
-        return println!("{figures}");
+        return println!("{}", serde_json::to_string(&figures).unwrap());
     }
     let (runs, records) = (
         arguments.value("--runs", 5),
@@ -121,5 +121,5 @@ fn one_run(role: &str, dir: &Path, number: &str) -> Option<Figures> {
         eprintln!("{role}: {}", String::from_utf8_lossy(&output.stderr));
         return None;
     }
-    Some(String::from_utf8(output.stdout).unwrap().parse().unwrap())
+    Some(serde_json::from_slice(&output.stdout).unwrap())
 }

@@ -318,6 +318,24 @@ pub(crate) fn scan(schema: &Arc<Schema>, value: f64) -> Body {
     })
 }
 
+/// A scan of many bytes.
+pub(crate) fn large(bytes: usize) -> Body {
+    let schema = Schema {
+        points: vec![SchemaPoint {
+            name: name("text"),
+            value_type: ValueType::Text,
+            unit: None,
+        }],
+        ..Schema::clone(&schema("meter-3"))
+    };
+    let text = Value::Text("x".repeat(bytes).into());
+    Body::Scan(Scan {
+        schema: Arc::new(schema),
+        readings: vec![Some(Reading::good(text))],
+        full: false,
+    })
+}
+
 pub(crate) fn description(device: &str, map: u32) -> Arc<Description> {
     Arc::new(Description {
         device: name(device),

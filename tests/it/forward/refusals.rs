@@ -1,16 +1,15 @@
 //! Records that a broker does not take, and says so only by closing: they become dead letters, and the queue moves on.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use forebay::forward::Link;
 use forebay::forward::route::Template;
 use forebay::forward::settings::ForwarderSettings;
-use forebay::reading::{Body, EventName, Reading, Scan, Schema, SchemaPoint, Value, ValueType};
+use forebay::reading::EventName;
 use forebay::upstream::settings::{AmqpSettings, MqttVersion, Unroutable, UpstreamSettings};
 use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
 
-use super::memory::{Forwarder, Memory, name, scan, schema, settings};
+use super::memory::{Forwarder, Memory, large, scan, schema, settings};
 use crate::harness::mosquitto::{Mosquitto, MosquittoSettings};
 use crate::harness::proxy::Proxy;
 use crate::harness::rabbitmq::RabbitMq;
@@ -35,24 +34,6 @@ fn to_amqp(settings: AmqpSettings) -> ForwarderSettings {
 fn seq(payload: &str) -> u64 {
     let json: serde_json::Value = serde_json::from_str(payload).unwrap();
     json["seq"].as_u64().unwrap()
-}
-
-/// A scan of many bytes.
-fn large(bytes: usize) -> Body {
-    let schema = Schema {
-        points: vec![SchemaPoint {
-            name: name("text"),
-            value_type: ValueType::Text,
-            unit: None,
-        }],
-        ..Schema::clone(&schema("meter-3"))
-    };
-    let text = Value::Text("x".repeat(bytes).into());
-    Body::Scan(Scan {
-        schema: Arc::new(schema),
-        readings: vec![Some(Reading::good(text))],
-        full: false,
-    })
 }
 
 fn refused(store: &Memory) -> Vec<u64> {

@@ -1,22 +1,19 @@
 //! What every kind of upstream must do for a forwarder.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forebay::forward::Link;
 use forebay::forward::route::Template;
 use forebay::forward::settings::{ForwarderSettings, Order};
-use forebay::reading::{
-    Body, Catalogue, EventName, Reading, Scan, Schema, SchemaPoint, Value, ValueType,
-};
+use forebay::reading::{Catalogue, EventName};
 use forebay::upstream::settings::UpstreamSettings;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
 use super::{PASSWORD, Peer};
-use crate::forward::memory::{self, Forwarder, Memory, description, name, schema};
+use crate::forward::memory::{self, Forwarder, Memory, description, large};
 
 /// All that a forwarder sends goes where the peer's consumer gets it.
 fn to(peer: &impl Peer, upstream: UpstreamSettings) -> ForwarderSettings {
@@ -30,24 +27,6 @@ fn to(peer: &impl Peer, upstream: UpstreamSettings) -> ForwarderSettings {
 
 fn json(payload: &Bytes) -> serde_json::Value {
     serde_json::from_slice(payload).unwrap()
-}
-
-/// A scan of many bytes.
-fn large(bytes: usize) -> Body {
-    let schema = Schema {
-        points: vec![SchemaPoint {
-            name: name("text"),
-            value_type: ValueType::Text,
-            unit: None,
-        }],
-        ..Schema::clone(&schema("meter-3"))
-    };
-    let text = Value::Text("x".repeat(bytes).into());
-    Body::Scan(Scan {
-        schema: Arc::new(schema),
-        readings: vec![Some(Reading::good(text))],
-        full: false,
-    })
 }
 
 pub(super) async fn stopped_in_order_and_started_again_it_repeats_nothing<P: Peer>() {
