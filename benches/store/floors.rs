@@ -51,7 +51,7 @@ pub(crate) fn one_item_a_record(dir: &Path, batch: usize) -> Figures {
 
 /// SQLite by Python's module: write-ahead log, a sync a transaction, a row a record. Prints as [`Figures`] does.
 pub(crate) const SQLITE: &str = r#"
-import resource, sqlite3, sys, time
+import json, resource, sqlite3, sys, time
 folder, batch = sys.argv[1], int(sys.argv[2])
 data = open(folder + "/records", "rb").read()
 rows = [(n, data[n * 200:n * 200 + 200]) for n in range(len(data) // 200)]
@@ -72,5 +72,5 @@ for first in range(0, len(rows), batch):
     syncs += 1
 elapsed = time.monotonic() - start
 db.execute("pragma wal_checkpoint(truncate)")
-print(len(rows), syncs, elapsed, cpu() - before, written() - wrote)
+print(json.dumps({"records": len(rows), "syncs": syncs, "seconds": elapsed, "cpu": cpu() - before, "written": written() - wrote}))
 "#;
