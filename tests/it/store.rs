@@ -3,6 +3,7 @@
 mod backlog;
 mod bad_sector;
 mod batches;
+mod beginning;
 mod bounds;
 mod clocks;
 mod damaged;

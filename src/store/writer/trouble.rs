@@ -124,9 +124,12 @@ impl Writer {
         let (engine, opening, loaded) = opened?;
         self.room.prune_quarantine(&self.place);
         self.shared.set_engine(Some(engine));
-        // What was cut off was the batch that failed: all that was announced is there.
-        if opening.rebuilt.is_none() && (loaded.end == end || Some(loaded.end) == behind) {
-            if loaded.end != end {
+        // What was cut off was the batch that failed: all that was announced is there. Between its end and the batch no
+        // record ever was: where a new stream has passed over numbers, and no block is left, the batch's own checkpoint may
+        // say any of these.
+        let is_there = Some(loaded.end) == behind;
+        if opening.rebuilt.is_none() && (is_there || (end..=first).contains(&loaded.end)) {
+            if is_there {
                 self.accept()?;
             } else {
                 self.take_back();

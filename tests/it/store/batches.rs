@@ -1,11 +1,13 @@
 //! A commit of several blocks: they go in one sync, and where it fails all of their records come once.
 
-use forebay::reading::{Body, EventName, Outlet};
+use std::sync::Arc;
+
+use forebay::reading::{Body, EventName, Outlet, RangeSet, Record};
 use forebay::store::settings::Start;
 
 use super::rigged::{EIO, ENOSPC, How, Op, Rigged};
 use super::sample::{description, name, scan, told};
-use super::stepping::{Stepped, assert_complete, plain, ranges, scans};
+use super::stepping::{Stepped, assert_complete, events, fill, plain, ranges, scans, small};
 
 /// Scans of which each fills a block.
 fn put_full(stepped: &Stepped, numbers: std::ops::Range<u64>) {
@@ -149,4 +151,66 @@ async fn what_a_torn_batch_leaves_is_settled_before_the_next() {
         let numbers: Vec<u64> = of_press.map(|record| record.device_seq).collect();
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
     }
+}
+
+/// A store that has dropped records, and whose batch that tells it gets onto the disk like this.
+fn dropping(rigged: &Rigged, how: How) -> Stepped {
+    let mut stepped = Stepped::open(rigged.clone(), &small());
+    stepped.store.register(&name("cloud"), Start::Oldest);
+    fill(&mut stepped);
+    rigged.order(Op::Block, how);
+    stepped.writer.turn();
+    assert!(!rigged.heal() && stepped.store.status().trouble.is_some());
+    stepped
+}
+
+/// What events tell to be dropped: each number once.
+fn told_once(records: &[Arc<Record>]) -> RangeSet {
+    let mut told = RangeSet::new();
+    for record in records {
+        let dropped = ranges(record, EventName::RecordsDropped, "seq");
+        for (first, last) in dropped.iter() {
+            assert!((first..=last).all(|seq| !told.contains(seq)), "{records:?}");
+        }
+        told.extend(&dropped);
+    }
+    told
+}
+
+#[tokio::test]
+async fn what_a_batch_told_that_turns_out_whole_is_not_told_again() {
+    let rigged = Rigged::with_tables(10_000);
+    // The block, and nothing of what went with it.
+    let mut stepped = dropping(&rigged, How::Torn(0b1));
+    let stream = stepped.store.status().stream;
+    // Opened anew it finds the batch whole, and nothing more gets onto the disk.
+    rigged.order(Op::Block, How::Fails(ENOSPC));
+    stepped.writer.turn();
+    assert!(!rigged.heal());
+    stepped.kill();
+    let mut stepped = Stepped::open(rigged, &small());
+    stepped.settle();
+    let records = stepped.records(1).await;
+    assert_eq!(stepped.store.status().stream, stream);
+    assert_eq!(told_once(&records).first_missing(1), records[0].seq);
+    assert_complete(&records);
+}
+
+#[tokio::test]
+async fn the_checkpoint_of_a_batch_that_is_not_there_is_taken_back() {
+    let rigged = Rigged::with_tables(10_000);
+    // All but the block.
+    let mut stepped = dropping(&rigged, How::Torn(0b1111_1110));
+    let stream = stepped.store.status().stream;
+    rigged.order(Op::Block, How::Fails(ENOSPC));
+    stepped.writer.turn();
+    assert!(!rigged.heal());
+    stepped.kill();
+    let mut stepped = Stepped::open(rigged, &small());
+    stepped.settle();
+    let records = stepped.records(1).await;
+    assert_eq!(stepped.store.status().stream, stream, "nothing is missing");
+    assert_eq!(events(&records, EventName::RecordsLost), 0);
+    assert_eq!(told_once(&records).first_missing(1), records[0].seq);
+    assert_complete(&records);
 }
