@@ -12,6 +12,7 @@ pub(super) mod unreadable;
 pub use super::envelope::Kind;
 pub use memory::MemoryEngine;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub type Keyed = (Vec<u8>, Vec<u8>);
 pub enum EngineError {
     /// The disk said no: full, broken, read-only. The same may work later.
     #[error("the disk: {0}")]
-    Disk(#[from] std::io::Error),
+    Disk(#[from] io::Error),
     /// What is on the disk is not what was written. [`fjall::FjallEngine::rebuild`] saves what is intact.
     #[error("damaged: {0}")]
     Damaged(String),
@@ -51,14 +52,16 @@ pub enum EngineError {
 impl EngineError {
     /// Whether the disk says of a place that it cannot be read: it may be that place alone, and for good.
     pub fn is_of_a_place(&self) -> bool {
-        // What a bad sector gives, and a file system whose own checksums do not fit.
-        const SAID: [Errno; 4] = [Errno::IO, Errno::NODATA, Errno::BADMSG, Errno::UCLEAN];
-        let Self::Disk(error) = self else {
-            return false;
-        };
-        let code = error.raw_os_error().map(Errno::from_raw_os_error);
-        code.is_some_and(|code| SAID.contains(&code))
+        matches!(self, Self::Disk(error) if is_of_a_place(error))
     }
+}
+
+/// As [`EngineError::is_of_a_place`].
+fn is_of_a_place(error: &io::Error) -> bool {
+    // What a bad sector gives, and a file system whose own checksums do not fit.
+    const SAID: [Errno; 4] = [Errno::IO, Errno::NODATA, Errno::BADMSG, Errno::UCLEAN];
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    code.is_some_and(|code| SAID.contains(&code))
 }
 
 /// How an engine came to be open.

@@ -22,6 +22,7 @@ mod stepping;
 mod supervised;
 mod telling;
 mod trouble;
+mod unlisted;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,10 +29,10 @@ pub struct IntactFiles {
 
 impl IntactFiles {
     /// Looks through the files of the engine in `dir`, and of one whose rebuild was interrupted. Takes as long as the disk
-    /// takes to read them.
+    /// takes to read them. What cannot be read is passed over.
     ///
     /// # Errors
-    /// [`EngineError::Disk`] where a folder cannot be listed.
+    /// [`EngineError::Disk`] where nothing can be read, not even names.
     pub fn find(dir: &Path) -> Result<Self, EngineError> {
         let (mut blocks, mut notes) = (BTreeMap::new(), Saved::new());
         for folder in [DAMAGED, LIVE] {
@@ -40,7 +40,7 @@ impl IntactFiles {
             if !folder.exists() {
                 continue;
             }
-            for path in salvage::files(&folder)? {
+            for path in salvage::list(&folder)?.files {
                 let file = Arc::new(path);
                 salvage::scan(&file, |at, found| {
                     if found.kind == Kind::Block {

@@ -38,26 +38,49 @@ pub(super) fn collect(bytes: &[u8], saved: &mut Saved) {
     }
 }
 
-/// Every file below `dir` that may hold values, journals last: the newest come last.
-pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let (mut files, mut folders) = (Vec::new(), vec![dir.to_owned()]);
+/// What is below a folder.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Every file that may hold values, journals last: the newest come last.
+    pub(super) files: Vec<PathBuf>,
+    /// Folders that cannot be listed, or not to their ends, and why.
+    pub(super) unlisted: Vec<(PathBuf, io::Error)>,
+}
+
+/// Lists what is below `dir`.
+///
+/// # Errors
+/// `dir` itself cannot be listed.
+pub(super) fn list(dir: &Path) -> io::Result<Listed> {
+    let (mut listed, mut folders) = (Listed::default(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else {
-                files.push(entry.path());
+        if let Err(error) = list_one(&folder, &mut listed.files, &mut folders) {
+            if folder == dir {
+                return Err(error);
             }
+            listed.unlisted.push((folder, error));
         }
     }
-    files.sort_by_key(|path| {
+    listed.files.sort_by_key(|path| {
         (
             path.extension().is_some_and(|end| end == "jnl"),
             path.clone(),
         )
     });
-    Ok(files)
+    Ok(listed)
+}
+
+/// Adds the files and folders right below `folder`, up to where it can be listed.
+fn list_one(folder: &Path, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            folders.push(entry.path());
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Calls `found` with every intact value in the file at `path` and where it stands. What cannot be read is passed over.

@@ -1,12 +1,13 @@
 //! A place in the engine's files that the disk does not read, while the rest of it can be read and written.
 
-use std::fs::File;
+use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::folders::LIVE;
-use super::salvage;
+use super::{is_of_a_place, salvage};
 
 /// How often a place is tried before it is taken for lost. A drive has tried for seconds by itself before it says so.
 pub(in crate::store) const TRIES: u32 = 5;
@@ -21,28 +22,85 @@ const WINDOW: usize = 1 << 20;
 /// Which place in the files of the engine in `dir` cannot be read in any of [`TRIES`], where others can: a disk that reads
 /// nothing is away as a whole, and comes back or not. Takes [`PATIENCE`], and as long as the disk takes to read the files.
 pub(in crate::store) fn lasting(dir: &Path) -> Option<String> {
-    let files = salvage::files(&dir.join(LIVE)).ok()?;
-    let (file, at) = files.iter().find_map(|file| Some((file, bad(file)?)))?;
-    for _ in 1..TRIES {
-        std::thread::sleep(PAUSE);
-        read_at(file, at).err()?;
+    let mut listed = salvage::list(&dir.join(LIVE)).ok()?;
+    let folder = listed.unlisted.pop().map(|(folder, _)| Bad::Folder(folder));
+    let place = folder.or_else(|| listed.files.iter().find_map(|file| bad(file)))?;
+    if !place.stays() {
+        return None;
     }
-    let others = files.iter().any(|file| matches!(read_at(file, 0), Ok(1..)));
-    others.then(|| format!("{} cannot be read at byte {at}", file.display()))
+    let others = (listed.files.iter()).any(|file| matches!(read_at(file, 0), Ok(1..)));
+    others.then(|| place.to_string())
+}
+
+/// Every file below `dir`, as [`salvage::list`] has them, without those in folders that cannot be listed in any of [`TRIES`].
+///
+/// # Errors
+/// A folder cannot be listed for another reason than that the disk does not read it; or that is `dir` itself.
+pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    for _ in 1..TRIES {
+        let listed = salvage::list(dir)?;
+        if listed.unlisted.is_empty() {
+            return Ok(listed.files);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let listed = salvage::list(dir)?;
+    for (folder, error) in listed.unlisted {
+        if !is_of_a_place(&error) {
+            return Err(error);
+        }
+        log::error!("{}, and is passed over: {error}", Bad::Folder(folder));
+    }
+    Ok(listed.files)
+}
+
+/// What cannot be read.
+enum Bad {
+    Byte(PathBuf, u64),
+    Folder(PathBuf),
+}
+
+impl Bad {
+    /// Whether it can be read in none of the further tries.
+    fn stays(&self) -> bool {
+        let mut further = 1..TRIES;
+        further.all(|_| {
+            std::thread::sleep(PAUSE);
+            !self.is_read()
+        })
+    }
+
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Byte(file, at) => read_at(file, *at).is_ok(),
+            Self::Folder(folder) => {
+                fs::read_dir(folder).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Byte(file, at) => write!(f, "{} cannot be read at byte {at}", file.display()),
+            Self::Folder(folder) => write!(f, "the folder {} cannot be listed", folder.display()),
+        }
+    }
 }
 
 /// The first place in a file that cannot be read.
-fn bad(path: &Path) -> Option<u64> {
+fn bad(path: &Path) -> Option<Bad> {
     let (mut at, mut window) = (0, Vec::with_capacity(WINDOW));
     let Ok(mut file) = File::open(path) else {
-        return Some(0);
+        return Some(Bad::Byte(path.to_owned(), 0));
     };
     loop {
         window.clear();
         match file.by_ref().take(WINDOW as u64).read_to_end(&mut window) {
             Ok(0) => return None,
             Ok(read) => at += read as u64,
-            Err(_) => return Some(at + window.len() as u64),
+            Err(_) => return Some(Bad::Byte(path.to_owned(), at + window.len() as u64)),
         }
     }
 }

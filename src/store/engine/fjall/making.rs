@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::folders::{DAMAGED, LIVE, NEW, mark_changed, quarantine, sync_folder};
-use super::super::{Engine, EngineError, Kind, Opening, Write, salvage};
+use super::super::{Engine, EngineError, Kind, Opening, Write, salvage, unreadable};
 use super::{FjallEngine, MEMTABLE};
 
 /// The journal grows to about this before it makes room.
@@ -27,8 +27,9 @@ impl FjallEngine {
             fs::rename(&live, &damaged)?;
             sync_folder(dir)?;
         }
-        has_room(dir, &damaged)?;
-        let engine = Self::create_with(dir, |engine| engine.fill_from(&damaged))?;
+        let files = unreadable::files(&damaged)?;
+        has_room(dir, &files)?;
+        let engine = Self::create_with(dir, |engine| engine.fill_from(&files))?;
         let quarantine = quarantine(dir)?;
         Ok((
             engine,
@@ -75,10 +76,10 @@ impl FjallEngine {
         Ok(sync_folder(new)?)
     }
 
-    fn fill_from(&self, damaged: &Path) -> Result<(), EngineError> {
+    fn fill_from(&self, files: &[PathBuf]) -> Result<(), EngineError> {
         let mut notes = salvage::Saved::new();
-        for path in salvage::files(damaged)? {
-            salvage::scan(&path, |_, found| {
+        for path in files {
+            salvage::scan(path, |_, found| {
                 if found.kind == Kind::Block {
                     let write = Write {
                         kind: found.kind,
@@ -97,11 +98,11 @@ impl FjallEngine {
 
 /// Whether there is room for what a rebuild writes at least: tried without, it would wear the disk each time and end the
 /// same. The tables are written anew, and all that is written goes through a journal.
-fn has_room(dir: &Path, damaged: &Path) -> io::Result<()> {
+fn has_room(dir: &Path, files: &[PathBuf]) -> io::Result<()> {
     let mut tables = 0u64;
-    for file in salvage::files(damaged)? {
+    for file in files {
         if file.extension().is_none_or(|end| end != "jnl") {
-            tables = tables.saturating_add(fs::metadata(&file)?.len());
+            tables = tables.saturating_add(fs::metadata(file)?.len());
         }
     }
     let needed = (tables.saturating_add(tables.min(JOURNAL))).saturating_sub(2 * MEMTABLE);
