@@ -48,7 +48,7 @@ async fn child() {
     let last = *store.store.head().borrow();
     match step {
         "fill" => fill(&store).await,
-        "look" => look(&store.store, last).await,
+        "look" => look(&store.store, Path::new(dir), last).await,
         "drain" => drain(&store.store, Path::new(dir), last).await,
         _ => {}
     }
@@ -93,20 +93,56 @@ fn schema(n: usize) -> Arc<Schema> {
 }
 
 /// How long the next hundred records take, at the first, in the middle and at the last.
-async fn look(store: &Store, last: u64) {
-    for (title, from) in [("first", 2), ("middle", last / 2), ("last", last - 30_000)] {
-        let mut times = Vec::new();
-        for n in 0..21 {
-            let (start, from) = (Instant::now(), from + n * 1_400);
-            let read = store.read(from, HUNDRED).await.unwrap();
-            times.push(start.elapsed());
-            assert!(read.len() == 100 && read[0].seq == from);
+///
+/// Each round reads at every place, so that none has a warmer machine than the others: a block that the kernel has to fetch
+/// from the disk, the next one, which came with it, and what follows in that one, which is decoded by then.
+async fn look(store: &Store, dir: &Path, last: u64) {
+    /// More than a block's records.
+    const APART: u64 = 2_100;
+    const ROUNDS: u64 = 21;
+    const READS: [&str; 3] = ["from the disk", "of the next block", "of the same block"];
+    let places = [2, last / 2, last - 2 * APART * (ROUNDS + 1)];
+    let mut times = [const { [const { Vec::new() }; 3] }; 3];
+    // The first round finds files that are not open and memory that was never touched.
+    for round in 0..=ROUNDS {
+        for (place, times) in places.iter().zip(&mut times) {
+            let from = place + 2 * APART * round;
+            forget(dir);
+            let reads = [from, from + APART, from + APART + 100];
+            for (from, times) in reads.into_iter().zip(times) {
+                let time = next_hundred(store, from).await;
+                times.extend((round > 0).then_some(time));
+            }
         }
-        times.sort();
-        println!(
-            "\nsaid next 100 records at the {title}: {:?}, {:?} at most",
-            times[10], times[20]
-        );
+    }
+    for (which, title) in READS.into_iter().enumerate() {
+        let of_places = times.each_mut().map(|times| {
+            times[which].sort();
+            let (median, most) = (times[which].len() / 2, times[which].last().unwrap());
+            format!("{:?} ({most:?} at most)", times[which][median])
+        });
+        let of_places = of_places.join(", ");
+        println!("\nsaid next 100 records {title}, at the first, middle, last: {of_places}");
+    }
+}
+
+async fn next_hundred(store: &Store, from: u64) -> Duration {
+    let start = Instant::now();
+    let read = store.read(from, HUNDRED).await.unwrap();
+    let time = start.elapsed();
+    // Out of memory fewer come where a block ends.
+    assert!(read[0].seq == from);
+    time
+}
+
+/// Has the kernel forget what it keeps of the files, all of which is on the disk.
+fn forget(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            forget(&entry.path());
+        } else if let Ok(file) = fs::File::open(entry.path()) {
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
     }
 }
 
