@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::reading::{Body, Catalogue, Description, Name, Reading, Record, Scan, Stamp};
+use crate::reading::{Body, Catalogue, Description, Name, Reading, Record, Scan, Schema, Stamp};
 use json::Json;
 use settings::{CodecKind, MessageKind, PayloadSettings};
 
@@ -96,6 +96,14 @@ impl Codec {
             payload: match &mut self.codec {
                 Kind::Json(json) => json.greeting(description, now),
             },
+        }
+    }
+
+    /// What a scan's schema tells of its device, at `now`: the points of one scan class with type and unit, where the
+    /// description itself is gone. No record either.
+    pub fn sketch(&mut self, schema: &Schema, now: Stamp) -> Bytes {
+        match &mut self.codec {
+            Kind::Json(json) => json.sketch(schema, now),
         }
     }
 

@@ -75,6 +75,17 @@ impl Router {
         self.resolve(&self.routes.describe, &facts)
     }
 
+    /// Where it goes when a scan's schema stands for it.
+    pub fn of_sketch(&self, schema: &Schema) -> Address {
+        let facts = Facts {
+            line: Some(&schema.line),
+            device: Some(&schema.device),
+            labels: &schema.labels,
+            ..self.facts()
+        };
+        self.resolve(&self.routes.describe, &facts)
+    }
+
     /// Where the gateway's own events go.
     pub fn of_gateway(&self) -> Address {
         self.resolve(&self.routes.event, &self.facts())

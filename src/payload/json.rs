@@ -9,7 +9,7 @@ use super::settings::PayloadSettings;
 use super::{Part, Status};
 use crate::reading::{
     Body, Description, Detail, Event, Name, PointDescription, PointKind, RangeSet, Reading, Record,
-    Scan, Stamp, Value, ValueType,
+    Scan, Schema, Stamp, Value, ValueType,
 };
 use text::Writer;
 
@@ -72,6 +72,25 @@ impl Json {
             writer.raw(",\"device\":").name(&description.device);
             write_time(writer, now);
             write_description(writer, description);
+        })
+    }
+
+    pub(super) fn sketch(&mut self, schema: &Schema, now: Stamp) -> Bytes {
+        self.write(|writer| {
+            writer.raw(",\"device\":").name(&schema.device);
+            write_time(writer, now);
+            writer.raw(",\"map\":\"").hex(schema.map.0);
+            writer.raw("\",\"describe\":{\"partial\":true,\"line\":");
+            writer.name(&schema.line);
+            write_labels(writer, &schema.labels);
+            writer.raw(",\"points\":{");
+            for (index, point) in schema.points.iter().enumerate() {
+                writer.comma(index).name(&point.name).raw(":");
+                write_type(writer, point.value_type, &schema.scan);
+                write_unit(writer, point.unit.as_deref());
+                writer.raw("}");
+            }
+            writer.raw("}}");
         })
     }
 
@@ -227,11 +246,8 @@ fn write_description(writer: &mut Writer<'_>, description: &Description) {
         writer.raw("\"title\":").string(title).raw(",");
     }
     writer.raw("\"line\":").name(&description.line);
-    writer.raw(",\"labels\":{");
-    for (index, (key, label)) in description.labels.iter().enumerate() {
-        writer.comma(index).string(key).raw(":").string(label);
-    }
-    writer.raw("},\"points\":{");
+    write_labels(writer, &description.labels);
+    writer.raw(",\"points\":{");
     for (index, point) in description.points.iter().enumerate() {
         writer.comma(index).name(&point.name).raw(":");
         write_point(writer, point);
@@ -239,15 +255,31 @@ fn write_description(writer: &mut Writer<'_>, description: &Description) {
     writer.raw("}}");
 }
 
+fn write_labels(writer: &mut Writer<'_>, labels: &[(String, String)]) {
+    writer.raw(",\"labels\":{");
+    for (index, (key, label)) in labels.iter().enumerate() {
+        writer.comma(index).string(key).raw(":").string(label);
+    }
+    writer.raw("}");
+}
+
+fn write_type(writer: &mut Writer<'_>, value_type: ValueType, scan: &Name) {
+    writer.raw("{\"type\":\"").raw(value_type.as_str());
+    writer.raw("\",\"scan\":").name(scan);
+}
+
+fn write_unit(writer: &mut Writer<'_>, unit: Option<&str>) {
+    if let Some(unit) = unit {
+        writer.raw(",\"unit\":").string(unit);
+    }
+}
+
 fn write_point(writer: &mut Writer<'_>, point: &PointDescription) {
-    writer.raw("{\"type\":\"").raw(point.value_type.as_str());
-    writer.raw("\",\"scan\":").name(&point.scan);
+    write_type(writer, point.value_type, &point.scan);
     if let Some(title) = &point.title {
         writer.raw(",\"title\":").string(title);
     }
-    if let Some(unit) = &point.unit {
-        writer.raw(",\"unit\":").string(unit);
-    }
+    write_unit(writer, point.unit.as_deref());
     match point.kind {
         PointKind::Gauge => writer.raw(",\"kind\":\"gauge\""),
         PointKind::Counter { wrap: None } => writer.raw(",\"kind\":\"counter\""),

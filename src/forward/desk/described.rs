@@ -2,38 +2,49 @@
 
 use std::collections::HashMap;
 
-use crate::reading::{Description, MapHash, Name};
+use crate::reading::{Description, MapHash, Name, Schema};
 
-/// Most maps of one device that are remembered; beyond, all are forgotten, and a description goes out once more.
+/// Most of one device that is remembered; beyond, all is forgotten, and a description goes out once more.
 const REMEMBERED: usize = 64;
 
 /// Since the start of the forwarder, whatever the number of connections.
 #[derive(Debug, Default)]
 pub(super) struct Described {
-    maps: HashMap<Name, Vec<MapHash>>,
+    given: HashMap<Name, Vec<Given>>,
     /// Those that are out: whether they were taken is not known yet.
-    out: Vec<(Name, MapHash)>,
+    out: Vec<(Name, Given)>,
+}
+
+/// What was told of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Given {
+    /// All of this map.
+    Whole(MapHash),
+    /// Of this map, what the schema of this scan class has.
+    Sketch(MapHash, Name),
 }
 
 impl Described {
     /// Whether this map of the device went out.
     pub(super) fn has(&self, device: &Name, map: MapHash) -> bool {
-        self.maps
-            .get(device)
-            .is_some_and(|maps| maps.contains(&map))
+        self.was_given(device, &Given::Whole(map))
+    }
+
+    /// Whether what the schema tells of its device went out.
+    pub(super) fn has_sketch(&self, schema: &Schema) -> bool {
+        let sketch = Given::Sketch(schema.map, schema.scan.clone());
+        self.was_given(&schema.device, &sketch)
     }
 
     /// It goes out.
     pub(super) fn went(&mut self, description: &Description) {
-        let maps = self.maps.entry(description.device.clone()).or_default();
-        if maps.contains(&description.map) {
-            return;
-        }
-        if maps.len() >= REMEMBERED {
-            maps.clear();
-        }
-        maps.push(description.map);
-        self.out.push((description.device.clone(), description.map));
+        self.give(&description.device, Given::Whole(description.map));
+    }
+
+    /// What it tells of its device goes out.
+    pub(super) fn was_sketched(&mut self, schema: &Schema) {
+        let sketch = Given::Sketch(schema.map, schema.scan.clone());
+        self.give(&schema.device, sketch);
     }
 
     /// All that was out has been answered, and nothing is to be repeated.
@@ -43,11 +54,28 @@ impl Described {
 
     /// Something that was out is to be repeated.
     pub(super) fn failed(&mut self) {
-        for (device, map) in self.out.drain(..) {
-            if let Some(maps) = self.maps.get_mut(&device) {
-                maps.retain(|known| *known != map);
+        for (device, given) in self.out.drain(..) {
+            if let Some(all) = self.given.get_mut(&device) {
+                all.retain(|known| *known != given);
             }
         }
+    }
+
+    fn was_given(&self, device: &Name, given: &Given) -> bool {
+        let all = self.given.get(device);
+        all.is_some_and(|all| all.contains(given))
+    }
+
+    fn give(&mut self, device: &Name, given: Given) {
+        let all = self.given.entry(device.clone()).or_default();
+        if all.contains(&given) {
+            return;
+        }
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.push(given.clone());
+        self.out.push((device.clone(), given));
     }
 }
 
@@ -77,6 +105,6 @@ mod tests {
         for map in 0..1_000 {
             described.went(&description(map));
         }
-        assert!(described.maps[&name].len() <= REMEMBERED);
+        assert!(described.given[&name].len() <= REMEMBERED);
     }
 }

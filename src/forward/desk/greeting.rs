@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::{Desk, Next};
 use crate::forward::source::Source;
 use crate::forward::window::{Lane, Parcel};
 use crate::payload::{Greeting, Status};
-use crate::reading::{Body, Catalogue, Record};
-use crate::upstream::message::Message;
+use crate::reading::{Body, Catalogue, Record, Schema};
+use crate::upstream::message::{Address, Message};
 
 impl<S: Source> Desk<S> {
     /// The codec's greetings to a new connection.
@@ -22,16 +24,29 @@ impl<S: Source> Desk<S> {
 
     /// A greeting as a message.
     pub(in crate::forward) fn greet(&mut self, lane: Lane, greeting: &Greeting) -> Message {
-        let (moment, _) = self.now();
         let address = self.router.of_description(&greeting.description);
-        let size = greeting.payload.len() + address.key.len();
-        self.rates.take(false, size as u64, moment);
         self.described.went(&greeting.description);
+        self.copy(lane, address, greeting.payload.clone(), true)
+    }
+
+    /// What a scan's schema tells of its device, as a message: of a map that is not the current one.
+    fn sketch(&mut self, lane: Lane, schema: &Schema) -> Message {
+        let (_, now) = self.now();
+        let address = self.router.of_sketch(schema);
+        self.described.was_sketched(schema);
+        let payload = self.codec.sketch(schema, now);
+        self.copy(lane, address, payload, false)
+    }
+
+    fn copy(&mut self, lane: Lane, address: Address, payload: Bytes, retain: bool) -> Message {
+        let (moment, _) = self.now();
+        let size = payload.len() + address.key.len();
+        self.rates.take(false, size as u64, moment);
         Message {
             token: self.window.submit(lane, Parcel::Copy, moment),
             address,
-            payload: greeting.payload.clone(),
-            retain: true,
+            payload,
+            retain,
             content_type: self.codec.content_type(),
             expires_in: None,
             properties: None,
@@ -64,7 +79,8 @@ impl<S: Source> Desk<S> {
         self.described.failed();
     }
 
-    /// What must go before a scan: its device's description, unless it went already.
+    /// What must go before a scan: its device's description, unless it went already. That of an older map lies before the
+    /// scan in the backlog. Where it was passed over or is gone, the scan's own schema stands for it.
     pub(super) fn describe(&mut self, lane: Lane, record: &Record) -> Option<Next> {
         let Body::Scan(scan) = &record.body else {
             return None;
@@ -81,15 +97,18 @@ impl<S: Source> Desk<S> {
             return None;
         }
         let current = self.catalogue.borrow().of(&schema.device).cloned();
-        match current.filter(|description| description.map == schema.map) {
-            Some(description) => {
+        match current {
+            Some(description) if description.map == schema.map => {
                 let greeting = self.codec.copy(&description, self.now.1);
                 Some(Next::Before(self.greet(lane, &greeting)))
             }
-            // It lies in the backlog, and so does the scan then.
-            None if lane == Lane::Live => Some(self.leave(record.seq)),
-            // It went before the scan in this lane, or is known to nobody any more.
-            None => None,
+            // Its description lies in the backlog, and so does the scan then.
+            _ if lane == Lane::Live => Some(self.leave(record.seq)),
+            Some(_) if !self.described.has_sketch(schema) => {
+                Some(Next::Before(self.sketch(lane, schema)))
+            }
+            // The device is not configured any more: whoever gets it has been told what it was.
+            _ => None,
         }
     }
 }

@@ -177,6 +177,15 @@ fn descriptions_as_a_record_and_as_a_greeting() {
 }
 
 #[test]
+fn what_a_schema_tells_of_its_device() {
+    let points = vec![("energy", None), ("state", None)];
+    let mut schema = Schema::clone(&scan(points).schema);
+    schema.labels = vec![("area".to_owned(), "press".to_owned())];
+    schema.points[0].unit = Some("kWh".to_owned());
+    assert_golden("sketch.json", &json(false).sketch(&schema, stamp(true)));
+}
+
+#[test]
 fn a_test_message_has_no_numbers() {
     assert_golden("test.json", &json(false).trial(&name("cloud"), stamp(true)));
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use forebay::forward::settings::{ForwarderSettings, Start};
+use forebay::forward::settings::{ForwarderSettings, Order, Start};
 use forebay::forward::{ForwarderStatus, Link, Source};
-use forebay::reading::{Body, Catalogue, Name, RangeSet};
+use forebay::reading::{Body, Catalogue, MapHash, Name, RangeSet, Schema};
 use forebay::store::engine::MemoryEngine;
 use forebay::store::{Batch, ReadLimit, Wanted};
 use forebay::upstream::settings::{MqttVersion, UpstreamSettings};
@@ -15,7 +15,7 @@ use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::memory::{BOUND, Forwarder, Memory, description, scan, schema, settings};
+use super::memory::{BOUND, Forwarder, Memory, description, name, scan, schema, settings};
 use super::opened::Opened;
 use crate::harness::mosquitto::Mosquitto;
 use crate::harness::scripted::{Reply, Scripted};
@@ -240,6 +240,77 @@ async fn a_device_that_a_filter_adds_is_described_before_its_first_scan() {
         1,
         "that of the first run was not for this upstream"
     );
+}
+
+#[tokio::test]
+async fn scans_of_an_older_map_whose_description_was_passed_over_bring_their_own() {
+    for order in [Order::OldestFirst, Order::LiveFirst] {
+        let broker = Scripted::start(|_| Reply::Ack(Reason::Success)).await;
+        let memory = MemoryEngine::default();
+        let of_map = |map, class| {
+            Arc::new(Schema {
+                map: MapHash(map),
+                scan: name(class),
+                ..Schema::clone(&schema("press"))
+            })
+        };
+        let classes = ["default", "slow"];
+        let put = |opened: &Opened, map| {
+            opened.put(Body::Description(description("press", map)));
+            for class in classes.into_iter().cycle().take(6) {
+                opened.put(scan(&of_map(map, class), 1.0));
+            }
+        };
+        let forward = async |opened: &Opened, devices: &str, map| {
+            let mut settings = to(broker.port());
+            settings.delivery.order = order;
+            settings.devices = vec![devices.to_owned()];
+            let catalogue = Catalogue::new([description("press", map)]);
+            let mut forwarder = opened.forwarder(settings, catalogue);
+            let done = |_: &ForwarderStatus| opened.store.status().backlogs[0].1 == 0;
+            forwarder.wait_for(done).await;
+            forwarder.stop().await;
+        };
+        // Its first description is not for this upstream; the scans behind it are none of its business yet, either.
+        {
+            let opened = Opened::new(&memory);
+            put(&opened, 1);
+            opened.store.flushed().await;
+            forward(&opened, "meter-3", 1).await;
+            // These it does not see before its filter and the map change.
+            put(&opened, 1);
+            opened.store.flushed().await;
+        }
+        let opened = Opened::new(&memory);
+        put(&opened, 2);
+        opened.store.flushed().await;
+        forward(&opened, "*", 2).await;
+
+        let (mut described, mut sketched, mut scans) = (Vec::new(), Vec::new(), 0);
+        for arrival in broker.arrivals() {
+            let Ok(json) = serde_json::from_str::<Value>(&arrival) else {
+                continue;
+            };
+            let of = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+            if json["describe"]["partial"] == true {
+                let point = &json["describe"]["points"]["voltage"];
+                assert_eq!(point["type"], "f64", "{json}");
+                let class = point["scan"].as_str().unwrap().to_owned();
+                sketched.push((of("map"), class));
+            } else if json["describe"].is_object() {
+                described.push(of("map"));
+            } else if json["values"].is_object() {
+                scans += 1;
+                let known =
+                    described.contains(&of("map")) || sketched.contains(&(of("map"), of("scan")));
+                assert!(known, "{order:?}: {json}");
+            }
+        }
+        assert_eq!(scans, 12, "{order:?}");
+        sketched.sort();
+        let expected = classes.map(|class| ("00000001".to_owned(), class.to_owned()));
+        assert_eq!(sketched, expected, "{order:?}: once each");
+    }
 }
 
 /// A store whose writer moves the head while a read begins, under the lock that the read waits for.
