@@ -139,7 +139,9 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn submit(&mut self, message: Message) -> Result<(), UpstreamError> {
+    pub fn submit(&mut self, mut message: Message) -> Result<(), UpstreamError> {
+        // Where the broker keeps nothing, asking for it ends the connection (MQTT 5.0, 3.2.2.3.5).
+        message.retain &= self.granted.retains;
         if let Some(reason) = self.refusal(&message) {
             let refused = Incoming::Answer(message.token, Answer::Refused(reason));
             self.answers.push_back(refused);

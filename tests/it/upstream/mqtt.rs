@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use forebay::reading::{Body, Catalogue};
 use forebay::upstream::Connection;
 use forebay::upstream::message::Answer;
 use forebay::upstream::settings::{MqttSettings, MqttVersion, UpstreamSettings};
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::mosquitto::Mosquitto;
+use crate::forward::memory::{self, Forwarder, Memory, description};
+use crate::harness::mosquitto::{Mosquitto, MosquittoSettings};
 use crate::harness::scripted::{Consent, Reply, Scripted};
 use crate::upstream_contract::mqtt::{settings, topic};
 use crate::upstream_contract::{BOUND, answer, message, next, open};
@@ -72,6 +74,34 @@ async fn signs_of_life_come_as_often_as_the_broker_wants() {
         incoming = next(&mut connection) => panic!("{incoming:?}"),
         asked = asked => assert!(asked.is_ok(), "none came"),
     }
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto"]
+async fn a_broker_that_retains_nothing_gets_descriptions_all_the_same() {
+    let broker = Mosquitto::start_with(&MosquittoSettings {
+        general: vec!["retain_available false".to_owned()],
+        ..MosquittoSettings::default()
+    });
+    let subscriber = broker.subscribe("t/#").await;
+    let upstream = settings(broker.port(), MqttVersion::V5);
+    let connection = connect(upstream.clone()).await;
+    assert!(!connection.retains());
+    connection.close().await;
+    let store = Memory::new();
+    store.add(Body::Description(description("meter-3", 1)));
+    store.add_scans(5);
+    let mut forwarder = Forwarder::start_with(
+        memory::settings(UpstreamSettings::Mqtt(upstream)),
+        &store,
+        Catalogue::new([description("meter-3", 1)]),
+    );
+    store.drained().await;
+    let all = subscriber.wait_for(BOUND, |all| all.len() >= 6).await;
+    assert!(store.refused().is_empty() && all[0].json()["describe"].is_object());
+    let status = forwarder.wait_for(|status| status.confirmed == 6).await;
+    assert_eq!(status.connects, 1);
+    forwarder.stop().await;
 }
 
 #[tokio::test]
