@@ -13,7 +13,7 @@ use lapin::{AsyncTcpStream, Channel, ConnectionProperties, Consumer};
 use tokio::time::timeout;
 
 use super::access::uri_of;
-use super::failure::failure;
+use super::failure::failure_to_consume;
 use super::link::{self, Cut};
 use super::{CLOSE_TIMEOUT, OPEN_TIMEOUT};
 use crate::upstream::error::UpstreamError;
@@ -60,10 +60,10 @@ impl Subscription {
             ConnectionProperties::default().with_connection_name("forebay verify".into());
         let library = lapin::Connection::connector(uri, link::runtime(), connect, properties)
             .await
-            .map_err(|error| failure(&error).without_certificate(&reach.endpoint))?;
+            .map_err(|error| failure_to_consume(&error).without_certificate(&reach.endpoint))?;
         let consumer = consume(&library, source)
             .await
-            .map_err(|error| failure(&error))?;
+            .map_err(|error| failure_to_consume(&error))?;
         Ok(Self {
             _cut: cut,
             library,
@@ -75,14 +75,14 @@ impl Subscription {
     pub(in crate::upstream) async fn next(&mut self) -> Result<Arrival, UpstreamError> {
         let delivery = match self.consumer.next().await {
             Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => return Err(failure(&error)),
+            Some(Err(error)) => return Err(failure_to_consume(&error)),
             None => {
                 let reason = "the broker ended the consumer: was the queue deleted?";
                 return Err(UpstreamError::Closed(reason.to_owned()));
             }
         };
         let acknowledged = delivery.ack(BasicAckOptions::default()).await;
-        acknowledged.map_err(|error| failure(&error))?;
+        acknowledged.map_err(|error| failure_to_consume(&error))?;
         Ok(Arrival::Message(delivery.data.into()))
     }
 

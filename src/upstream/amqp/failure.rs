@@ -8,6 +8,22 @@ use crate::upstream::link;
 
 /// The error of a connection or channel, in our words where ours help more.
 pub(super) fn failure(error: &lapin::Error) -> UpstreamError {
+    told(
+        error,
+        "create it at the broker, or have it declared (declare = { … })",
+    )
+}
+
+/// The same for those who take messages out: they make neither exchange nor queue.
+pub(super) fn failure_to_consume(error: &lapin::Error) -> UpstreamError {
+    told(
+        error,
+        "check its name, and the virtual host (the path of the URL)",
+    )
+}
+
+/// `missing`: what to do about an exchange or queue that is not there.
+fn told(error: &lapin::Error, missing: &str) -> UpstreamError {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) => {
             let reason = refusal.get_message().to_string();
@@ -19,9 +35,9 @@ pub(super) fn failure(error: &lapin::Error) -> UpstreamError {
                     UpstreamError::Refused(reason)
                 }
                 AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => UpstreamError::Rejected(reason),
-                AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => UpstreamError::Closed(format!(
-                    "{reason}: create it at the broker, or have it declared (declare = {{ … }})"
-                )),
+                AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => {
+                    UpstreamError::Closed(format!("{reason}: {missing}"))
+                }
                 AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => UpstreamError::Closed(reason),
             }
         }

@@ -1,5 +1,6 @@
 //! At real brokers.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -127,4 +128,25 @@ async fn at_an_amqp_broker_it_takes_a_copy_from_an_exchange_or_empties_a_queue()
         (Some(0), &json!(20)),
         "{result}"
     );
+}
+
+#[test]
+#[ignore = "needs rabbitmq"]
+fn what_is_not_there_is_for_the_consumer_to_check() {
+    let broker = RabbitMq::shared();
+    let url = format!("amqp://127.0.0.1:{}/{}", broker.port(), broker.vhost());
+    for place in ["queue", "exchange"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+            .args(["verify", &url, &format!("--{place}"), "nowhere"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        let told = format!("NOT_FOUND - no {place} 'nowhere'");
+        assert!(
+            output.status.code() == Some(1) && text.contains(&told),
+            "{text}"
+        );
+        let advice = ": check its name, and the virtual host (the path of the URL)\n";
+        assert!(text.contains(advice) && !text.contains("declare"), "{text}");
+    }
 }
