@@ -3,10 +3,11 @@
 //! books. A case is a line of data; one runner runs them all. With `FOREBAY_LONG` all of them run, else each fault once for each upstream, the orders in turns.
 
 mod amqp;
+mod answers;
 mod mqtt;
 mod name;
 mod plant;
-mod scripted;
+mod recovery;
 mod tls;
 
 use std::time::Duration;
@@ -17,19 +18,19 @@ use forebay::proof::{Ledger, Report, Terms};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::plant::Plant;
+use self::recovery::Recovery;
 use crate::forward::memory::{BOUND, Forwarder};
 use crate::harness::proxy::Proxy;
+use crate::harness::tamper::{Protocol, Tamper, Treatment};
 
 /// Messages that may be out.
 const WINDOW: u16 = 10;
 /// No acknowledgement for so long ends a connection; a window at 2 kB/s is done in less.
 const ACK_TIMEOUT: Duration = Duration::from_secs(4);
-/// How late acknowledgements are; far below that timeout.
+/// The same where some messages are never answered, and each such costs it.
+const SHORT_ACK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How late acknowledgements are; far below those timeouts.
 const LAG: Duration = Duration::from_millis(300);
-/// From the end of a fault to the next confirmation: the longest back-off (0.2 s), or the rest of an attempt that the fault
-/// had caught, and what a loaded machine needs.
-const RECOVERY: Duration = Duration::from_secs(15);
-
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -45,6 +46,14 @@ enum Fault {
     SlowAnswers,
     /// Cut again and again, in the middle of a window.
     CutInWindows,
+    /// Acknowledgements come in another order.
+    SwappedAnswers,
+    /// Some messages are not taken, and nobody says so.
+    NoAnswers,
+    /// Some messages are not taken for now, and the broker says so.
+    Failures,
+    /// The connection is closed by each tenth record.
+    ClosedByRecords,
     /// The broker stops in order.
     Stopped,
     /// The broker is killed, and has forgotten everything when it comes back.
@@ -80,6 +89,9 @@ impl Fault {
         Self::CutInWindows,
     ];
 
+    /// Of acknowledgements, whatever the broker.
+    const ANSWERS: [Self; 3] = [Self::SwappedAnswers, Self::NoAnswers, Self::ClosedByRecords];
+
     /// Of certificates, whatever the broker.
     const TLS: [Self; 2] = [Self::WrongAuthority, Self::Expired];
 
@@ -92,7 +104,10 @@ impl Fault {
         match self {
             Self::Cut | Self::CutInWindows => true,
             Self::Throttled => status.confirmed >= 40,
-            Self::SlowAnswers => status.confirmed >= 60,
+            Self::SlowAnswers | Self::SwappedAnswers => status.confirmed >= 60,
+            Self::NoAnswers => status.confirmed >= 60 && told(status, "no answer within"),
+            Self::Failures => told(status, "quota exceeded") || told(status, "could not take it"),
+            Self::ClosedByRecords => status.confirmed >= 60 && status.connects > 1,
             Self::QueueDeleted => told(status, "no queue takes it"),
             Self::QueueFull => told(status, "a queue is full"),
             Self::Forbidden => status.link == Link::Stopped,
@@ -101,7 +116,25 @@ impl Fault {
         }
     }
 
-    /// First arrivals that may be out of order: what the broker took behind a message that it did not take (invariant 4).
+    fn ack_timeout(self) -> Duration {
+        match self {
+            Self::NoAnswers => SHORT_ACK_TIMEOUT,
+            _ => ACK_TIMEOUT,
+        }
+    }
+
+    /// The longest time that the forwarder may wait of its own accord when the fault ends.
+    fn longest_pause(self) -> Duration {
+        match self {
+            // After refusals of the same record, as long as the connection holds.
+            Self::QueueDeleted | Self::QueueFull | Self::Failures => Duration::from_secs(10),
+            // The longest back-off of these settings.
+            _ => Duration::from_millis(200),
+        }
+    }
+
+    /// First arrivals that may be out of order, beside those of messages that the proxy did not let through: what the broker
+    /// took behind a message that it did not take (invariant 4).
     fn behind_a_refusal(self) -> u64 {
         match self {
             Self::QueueDeleted => WINDOW.into(),
@@ -117,12 +150,14 @@ fn told(status: &ForwarderStatus, reason: &str) -> bool {
 
 /// One kind of broker with a consumer that misses nothing of what the broker has acknowledged.
 trait Peer: Sized {
+    /// What it speaks.
+    const PROTOCOL: Protocol;
     /// Starts what the fault needs.
     async fn start(fault: Fault) -> Self;
     /// What stands between the forwarder and the broker.
     fn proxy(&self) -> &Proxy;
-    /// To reach it through the proxy.
-    fn settings(&self) -> ForwarderSettings;
+    /// To reach it by this port: the proxy's, or of what stands before that.
+    fn settings(&self, port: u16, ack_timeout: Duration) -> ForwarderSettings;
     /// Payloads that arrived, in order.
     fn arrived(&self) -> Vec<Vec<u8>>;
     /// The broker's own misfortunes begin.
@@ -152,41 +187,51 @@ async fn run<P: Peer>(fault: Fault, order: Order) {
     println!("{fault:?}, {order:?}");
     let start = Instant::now();
     let mut peer = P::start(fault).await;
-    let mut settings = peer.settings();
+    let tamper = match answers::to(fault) {
+        Some(_) => Some(Tamper::to(peer.proxy().port(), P::PROTOCOL).await),
+        None => None,
+    };
+    let port = tamper
+        .as_ref()
+        .map_or(peer.proxy().port(), |tamper| tamper.port());
+    let mut settings = peer.settings(port, fault.ack_timeout());
     settings.delivery.order = order;
     let mut plant = Plant::start().await;
     plant.add_scans(30).await;
-    let mut forwarder = plant.forwarder(settings);
+    let mut forwarder = plant.forwarder(settings.clone());
     plant.drained(&mut forwarder).await;
     // What the broker has acknowledged and not handed on yet may go with it.
     arrived(&peer, 30).await;
 
     let polls = plant.polls();
+    if let (Some(tamper), Some(answers)) = (&tamper, answers::to(fault)) {
+        tamper.treat(answers::script(answers));
+    }
     begin(fault, &mut peer, &plant, &mut forwarder).await;
     plant.add_scans(30).await;
     forwarder.wait_for(|status| fault.is_noticed(status)).await;
     end(fault, &mut peer).await;
-    let (mended, confirmed) = (Instant::now(), forwarder.status.borrow().confirmed);
+    if let Some(tamper) = &tamper {
+        tamper.treat(|_| Treatment::Pass);
+    }
+    let recovery = Recovery::of(&forwarder, settings.upstream);
     plant.add_scans(30).await;
-    forwarder
-        .wait_for(|status| status.confirmed > confirmed)
-        .await;
-    let recovered = mended.elapsed();
-    assert!(recovered < RECOVERY, "{recovered:?} until it went on");
+    let recovery = recovery.done(&mut forwarder, fault.longest_pause()).await;
     plant.assert_polled_since(&polls);
     plant.stop().await;
     plant.drained(&mut forwarder).await;
 
     let report = arrived(&peer, plant.last()).await;
     assert!(report.is_complete(), "{report:#?}");
+    let withheld = tamper.as_ref().map_or(0, Tamper::withheld);
     assert!(
-        report.reordered() <= fault.behind_a_refusal(),
+        report.reordered() <= fault.behind_a_refusal() + withheld,
         "{report:#?}"
     );
     assert_eq!(plant.dead_letters(), 0);
     forwarder.stop().await;
     println!(
-        "    {:?}, went on after {recovered:?}, {} records, {} again",
+        "    {:?}, {recovery}, {} records, {} again",
         start.elapsed(),
         report.records(),
         report.duplicates()
@@ -238,6 +283,7 @@ async fn begin(fault: Fault, peer: &mut impl Peer, plant: &Plant, forwarder: &mu
                 plant.drained(forwarder).await;
             }
         }
+        _ if answers::to(fault).is_some() => {}
         _ => peer.harm(fault).await,
     }
 }
@@ -249,6 +295,7 @@ async fn end(fault: Fault, peer: &mut impl Peer) {
         Fault::BlackHole => peer.proxy().resume(),
         Fault::Throttled => peer.proxy().rate(None),
         Fault::SlowAnswers => peer.proxy().lag(Duration::ZERO),
+        _ if answers::to(fault).is_some() => {}
         _ => peer.mend(fault).await,
     }
 }

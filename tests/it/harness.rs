@@ -17,6 +17,7 @@ pub mod pty;
 pub mod rabbitmq;
 pub mod scripted;
 pub mod subscriber;
+pub mod tamper;
 pub mod verifier;
 
 /// The full count of a heavy suite, or the share that every change pays for.

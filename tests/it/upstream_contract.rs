@@ -18,6 +18,8 @@ use futures_util::FutureExt;
 use tempfile::NamedTempFile;
 use tokio::time::{Instant, timeout};
 
+use crate::harness::tamper::Protocol;
+
 /// Bound of each single wait on a loaded machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
@@ -26,10 +28,21 @@ pub(crate) const PASSWORD: &str = "guest";
 
 /// A real broker and a consumer of all that it takes.
 pub(crate) trait Peer: Sized {
+    /// What it speaks: a proxy that knows it puts acknowledgements into another order and closes connections over messages.
+    const PROTOCOL: Protocol;
+    /// Whether it keeps messages for later subscribers, and tells in our place that our connection broke. A kind that has
+    /// neither has no state of the gateway to tell.
+    const TELLS_STATE: bool;
     /// Starts it, or a part of it that is this test's alone, and subscribes.
     async fn start() -> Self;
-    /// To connect to it, with a window of `inflight`.
-    fn settings(&self, inflight: u16) -> UpstreamSettings;
+    /// Where it listens.
+    fn port(&self) -> u16;
+    /// To connect to it by way of this port, with a window of `inflight`.
+    fn settings_by(&self, port: u16, inflight: u16) -> UpstreamSettings;
+    /// The same without a way round.
+    fn settings(&self, inflight: u16) -> UpstreamSettings {
+        self.settings_by(self.port(), inflight)
+    }
     /// One that wants a password, [`PASSWORD`], and settings that read it from this file.
     async fn guarded(file: &Path) -> (Self, UpstreamSettings);
     /// One that takes messages of up to 2,000 bytes.
@@ -207,8 +220,10 @@ macro_rules! contract {
                 stopped_in_order_and_started_again_it_repeats_nothing,
                 a_description_goes_before_the_scans_that_need_it,
                 what_is_too_large_is_a_dead_letter_and_the_rest_goes_on,
+                what_the_connection_is_closed_over_again_and_again_is_a_dead_letter,
                 where_nothing_is_allowed_it_stops_with_an_alarm_and_goes_on_when_it_is,
                 a_broker_that_is_away_is_tried_again_after_pauses,
+                the_gateways_state_is_told_whatever_ends_it_where_the_broker_keeps_it,
             );
         }
     };

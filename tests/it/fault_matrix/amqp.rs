@@ -1,15 +1,18 @@
 //! RabbitMQ: the one that all tests share, and one's own to stop, freeze and starve.
 
+use std::time::Duration;
+
 use forebay::forward::route::Template;
 use forebay::forward::settings::ForwarderSettings;
 use forebay::upstream::settings::{AmqpSettings, UpstreamSettings};
 use lapin::types::AMQPValue;
 
 use super::tls::Tls;
-use super::{ACK_TIMEOUT, Fault, Peer, WINDOW, all_cases, run_all};
+use super::{Fault, Peer, WINDOW, all_cases, run_all};
 use crate::forward::memory::{self, BOUND};
 use crate::harness::proxy::Proxy;
 use crate::harness::rabbitmq::{Consumed, Consumer, RabbitMq};
+use crate::harness::tamper::Protocol;
 use crate::upstream::amqp;
 
 /// An exchange, a queue, and its consumers, one after the other.
@@ -50,6 +53,8 @@ impl Broker {
 }
 
 impl Peer for Broker {
+    const PROTOCOL: Protocol = Protocol::Amqp;
+
     async fn start(fault: Fault) -> Self {
         let starved = matches!(fault, Fault::MemoryAlarm | Fault::DiskAlarm);
         let own = starved || matches!(fault, Fault::Stopped | Fault::Killed | Fault::Frozen);
@@ -77,11 +82,11 @@ impl Peer for Broker {
         &self.proxy
     }
 
-    fn settings(&self) -> ForwarderSettings {
+    fn settings(&self, port: u16, ack_timeout: Duration) -> ForwarderSettings {
         let mut settings = AmqpSettings {
             inflight: WINDOW,
-            ack_timeout: ACK_TIMEOUT,
-            ..amqp::settings(self.proxy.port(), self.rabbitmq.vhost())
+            ack_timeout,
+            ..amqp::settings(port, self.rabbitmq.vhost())
         };
         for endpoint in &mut settings.endpoints {
             endpoint.tls = self.tls.as_ref().map(Tls::settings);
@@ -187,6 +192,8 @@ const BROKER: [Fault; 5] = [
 #[ignore = "needs rabbitmq"]
 async fn over_amqp_no_fault_loses_or_misplaces_a_record() {
     run_all::<Broker>(&Fault::LINK, 0).await;
+    run_all::<Broker>(&Fault::ANSWERS, 1).await;
+    run_all::<Broker>(&[Fault::Failures], 0).await;
     run_all::<Broker>(&OPERATOR, 1).await;
     run_all::<Broker>(&Fault::TLS, 1).await;
 }

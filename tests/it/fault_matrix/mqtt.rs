@@ -1,15 +1,18 @@
 //! mosquitto, in both versions of the protocol.
 
+use std::time::Duration;
+
 use forebay::forward::settings::ForwarderSettings;
-use forebay::upstream::settings::{MqttSettings, MqttVersion, UpstreamSettings};
+use forebay::upstream::settings::{Login, MqttSettings, MqttVersion, Secret, UpstreamSettings};
 use tempfile::NamedTempFile;
 
 use super::tls::Tls;
-use super::{ACK_TIMEOUT, Fault, Peer, WINDOW, run_all};
+use super::{Fault, Peer, WINDOW, run_all};
 use crate::forward::memory::{self, BOUND};
 use crate::harness::mosquitto::{Mosquitto, MosquittoSettings, MosquittoTls};
 use crate::harness::proxy::Proxy;
 use crate::harness::subscriber::{Received, Subscriber};
+use crate::harness::tamper::Protocol;
 use crate::upstream_contract::mqtt;
 
 /// A mosquitto and its subscriber.
@@ -24,11 +27,24 @@ struct Broker<const VERSION: u8> {
     rules: NamedTempFile,
 }
 
+/// The gateway's user.
+const USER: &str = "hall-2";
+const PASSWORD: &str = "right";
+
+fn user(password: &str) -> Vec<(String, String)> {
+    vec![(USER.to_owned(), password.to_owned())]
+}
+
 impl<const VERSION: u8> Broker<VERSION> {
-    /// Whether anything may be written.
+    /// Whether the user may connect, with 3.1.1: it cannot say that a message is not allowed. With 5, whether anything may
+    /// be written.
     fn permit(&mut self, permitted: bool) {
+        if VERSION == 3 {
+            let password = if permitted { PASSWORD } else { "another" };
+            return self.mosquitto.set_users(&user(password));
+        }
         let access = if permitted { "write" } else { "read" };
-        std::fs::write(self.rules.path(), format!("topic {access} #\n")).unwrap();
+        std::fs::write(self.rules.path(), format!("pattern {access} #\n")).unwrap();
         self.mosquitto.reload();
     }
 
@@ -48,11 +64,14 @@ impl<const VERSION: u8> Broker<VERSION> {
 }
 
 impl<const VERSION: u8> Peer for Broker<VERSION> {
+    const PROTOCOL: Protocol = Protocol::Mqtt;
+
     async fn start(fault: Fault) -> Self {
         let tls = fault.is_of_tls().then(Tls::new);
         let rules = NamedTempFile::new().unwrap();
-        std::fs::write(rules.path(), "topic write #\n").unwrap();
+        std::fs::write(rules.path(), "pattern write #\n").unwrap();
         let mosquitto = Mosquitto::start_with(&MosquittoSettings {
+            users: user(PASSWORD),
             tls: tls.as_ref().map(|tls| MosquittoTls {
                 ca: tls.certs.ca(),
                 cert: tls.served.cert.clone(),
@@ -62,7 +81,6 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
             // Without a limit of its queues, mosquitto 2.0.11 closes the connection over what is not allowed.
             general: vec!["max_queued_messages 1000000".to_owned()],
             listener: vec![format!("acl_file {}", rules.path().display())],
-            ..MosquittoSettings::default()
         });
         Self {
             proxy: Proxy::to(mosquitto.port()).await,
@@ -78,7 +96,7 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
         &self.proxy
     }
 
-    fn settings(&self) -> ForwarderSettings {
+    fn settings(&self, port: u16, ack_timeout: Duration) -> ForwarderSettings {
         let version = if VERSION == 3 {
             MqttVersion::V3
         } else {
@@ -86,8 +104,12 @@ impl<const VERSION: u8> Peer for Broker<VERSION> {
         };
         let mut settings = MqttSettings {
             inflight: WINDOW,
-            ack_timeout: ACK_TIMEOUT,
-            ..mqtt::settings(self.proxy.port(), version)
+            ack_timeout,
+            login: Some(Login {
+                username: USER.to_owned(),
+                password: Some(Secret::Plain(PASSWORD.to_owned())),
+            }),
+            ..mqtt::settings(port, version)
         };
         for endpoint in &mut settings.endpoints {
             endpoint.tls = self.tls.as_ref().map(Tls::settings);
@@ -152,16 +174,20 @@ const BROKER: [Fault; 3] = [Fault::Stopped, Fault::Killed, Fault::Frozen];
 #[ignore = "needs mosquitto"]
 async fn over_mqtt_3_no_fault_loses_or_misplaces_a_record() {
     run_all::<Broker<3>>(&Fault::LINK, 0).await;
+    // Its acknowledgements cannot say that a message was not taken: such a broker closes the connection, or says nothing.
+    run_all::<Broker<3>>(&Fault::ANSWERS, 0).await;
     run_all::<Broker<3>>(&BROKER, 1).await;
     run_all::<Broker<3>>(&Fault::TLS, 1).await;
+    run_all::<Broker<3>>(&[Fault::Forbidden], 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs mosquitto"]
 async fn over_mqtt_5_no_fault_loses_or_misplaces_a_record() {
     run_all::<Broker<5>>(&Fault::LINK, 1).await;
+    run_all::<Broker<5>>(&Fault::ANSWERS, 1).await;
+    run_all::<Broker<5>>(&[Fault::Failures], 1).await;
     run_all::<Broker<5>>(&BROKER, 0).await;
     run_all::<Broker<5>>(&Fault::TLS, 0).await;
-    // MQTT 3.1.1 cannot say that something is not allowed.
     run_all::<Broker<5>>(&[Fault::Forbidden], 0).await;
 }

@@ -94,6 +94,12 @@ async fn knocked(listener: TcpListener, times: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs unshare, mosquitto, rabbitmq"]
 async fn a_name_that_is_wrong_and_then_right_costs_nothing() {
+    if !Gateway::may_name_hosts() {
+        eprintln!(
+            "skipped: this process may not give a daemon host names of its own (unshare --mount)"
+        );
+        return;
+    }
     let (mosquitto, rabbitmq) = (Mosquitto::start(), RabbitMq::shared());
     let device = rig::device(1, 1);
     let (port, _server) = rig::serve(0, vec![device.clone()]).await;

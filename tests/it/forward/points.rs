@@ -1,4 +1,4 @@
-//! `message = "point"`: a message a reading, the record confirmed with the last of them. And the gateway's state, retained.
+//! `message = "point"`: a message a reading, the record confirmed with the last of them.
 
 use std::sync::Arc;
 
@@ -145,37 +145,5 @@ async fn a_record_is_done_with_its_last_part_and_refused_with_any() {
         assert_eq!(came, all);
         forwarder.wait_for(|status| status.confirmed == 19).await;
         forwarder.stop().await;
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs mosquitto"]
-async fn the_state_of_the_gateway_is_retained_whatever_ends_it() {
-    for version in [MqttVersion::V3, MqttVersion::V5] {
-        let broker = Mosquitto::start();
-        let subscriber = broker.subscribe("s/#").await;
-        let upstream = UpstreamSettings::Mqtt(mqtt::settings(broker.port(), version));
-        let mut settings = settings(upstream);
-        settings.routes.status = Some(Template::parse("s/{gateway}/{upstream}").unwrap());
-        let told = |all: &[crate::harness::subscriber::Received]| -> Vec<(String, String)> {
-            let text = |json: &serde_json::Value| json.as_str().unwrap().to_owned();
-            all.iter()
-                .inspect(|one| assert!(one.retain && one.topic == "s/hall-2/cloud"))
-                .map(|one| (text(&one.json()["status"]), text(&one.json()["reason"])))
-                .collect()
-        };
-        let pair = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
-        let mut forwarder = Forwarder::start(settings.clone(), &Memory::new());
-        forwarder.wait_for(|status| status.submitted > 0).await;
-        let all = subscriber.wait_for(BOUND, |all| all.len() == 1).await;
-        assert_eq!(told(&all), [pair("online", "connected")]);
-        forwarder.stop().await;
-        let all = subscriber.wait_for(BOUND, |all| all.len() == 2).await;
-        assert_eq!(told(&all)[1], pair("offline", "stopped"));
-        let forwarder = Forwarder::start(settings, &Memory::new());
-        subscriber.wait_for(BOUND, |all| all.len() == 3).await;
-        forwarder.abort();
-        let all = subscriber.wait_for(BOUND, |all| all.len() == 4).await;
-        assert_eq!(told(&all)[3], pair("offline", "connection-lost"));
     }
 }

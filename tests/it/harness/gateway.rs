@@ -55,6 +55,13 @@ impl Gateway {
         self.process = Some(Process::spawn(&mut command, &self.log_path()));
     }
 
+    /// Whether this process may give a daemon host names of its own. An ordinary user may not everywhere.
+    pub fn may_name_hosts() -> bool {
+        let tried = in_mounts("mount --bind /etc/hosts /etc/hosts").output();
+        let output = tried.unwrap_or_else(|error| panic!("unshare: {error} (run scripts/setup)"));
+        output.status.success()
+    }
+
     /// What host names mean to the daemon from now on, as in `/etc/hosts`; nobody else is asked. To be called before the
     /// start for the first time: the daemon then sees this in place of the machine's own.
     pub fn name_hosts(&mut self, hosts: &str) {
@@ -67,12 +74,9 @@ impl Gateway {
     fn command(&self, name: &str) -> Command {
         let daemon = env!("CARGO_BIN_EXE_forebay");
         let mut command = if self.folder.path().join("hosts").exists() {
-            let mut command = Command::new("unshare");
-            if !rustix::process::getuid().is_root() {
-                command.arg("--map-root-user");
-            }
-            let mount = "for file in hosts nsswitch.conf; do mount --bind \"$0/$file\" \"/etc/$file\" || exit; done; exec \"$@\"";
-            command.args(["--mount", "sh", "-c", mount]);
+            let mut command = in_mounts(
+                "for file in hosts nsswitch.conf; do mount --bind \"$0/$file\" \"/etc/$file\" || exit; done; exec \"$@\"",
+            );
             command.arg(self.folder.path()).arg(daemon);
             command
         } else {
@@ -137,6 +141,16 @@ impl Drop for Gateway {
             eprintln!("-- log of forebay\n{}", self.log());
         }
     }
+}
+
+/// A shell with mounts of its own.
+fn in_mounts(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::getuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "sh", "-c", script]);
+    command
 }
 
 fn allocated(path: &Path) -> u64 {

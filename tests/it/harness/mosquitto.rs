@@ -119,6 +119,12 @@ impl Mosquitto {
         self.process.as_mut().unwrap().reload();
     }
 
+    /// From now on only these users may connect; others that are connected are thrown out. For brokers with users.
+    pub fn set_users(&mut self, users: &[(String, String)]) {
+        write_passwords(&self.file("passwords"), users);
+        self.reload();
+    }
+
     /// SIGSTOP: the half-open link.
     pub fn freeze(&mut self) {
         self.process.as_mut().unwrap().freeze();

@@ -9,6 +9,7 @@ use forebay::upstream::settings::{AmqpSettings, Login, Secret, UpstreamSettings}
 use super::{BOUND, Peer};
 use crate::harness::proxy::Proxy;
 use crate::harness::rabbitmq::{Consumer, RabbitMq};
+use crate::harness::tamper::Protocol;
 use crate::upstream::amqp::settings;
 
 /// A queue of its own.
@@ -30,13 +31,12 @@ impl Queue {
             consumer,
         }
     }
-
-    fn amqp(&self) -> AmqpSettings {
-        settings(self.proxy.port(), self.rabbitmq.vhost())
-    }
 }
 
 impl Peer for Queue {
+    const PROTOCOL: Protocol = Protocol::Amqp;
+    const TELLS_STATE: bool = false;
+
     async fn start() -> Self {
         Self::at(RabbitMq::shared()).await
     }
@@ -46,10 +46,15 @@ impl Peer for Queue {
         rabbitmq.eval("persistent_term:put(max_message_size, 2000), application:set_env(rabbit, max_message_size, 2000).");
         Self::at(rabbitmq).await
     }
-    fn settings(&self, inflight: u16) -> UpstreamSettings {
+
+    fn port(&self) -> u16 {
+        self.proxy.port()
+    }
+
+    fn settings_by(&self, port: u16, inflight: u16) -> UpstreamSettings {
         UpstreamSettings::Amqp(AmqpSettings {
             inflight,
-            ..self.amqp()
+            ..settings(port, self.rabbitmq.vhost())
         })
     }
 
@@ -60,7 +65,7 @@ impl Peer for Queue {
                 username: "guest".to_owned(),
                 password: Some(Secret::File(file.to_owned())),
             }),
-            ..queue.amqp()
+            ..settings(queue.port(), queue.rabbitmq.vhost())
         });
         (queue, settings)
     }

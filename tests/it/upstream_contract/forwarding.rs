@@ -1,5 +1,6 @@
 //! What every kind of upstream must do for a forwarder.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{PASSWORD, Peer};
 use crate::forward::memory::{self, Forwarder, Memory, description, large};
+use crate::harness::tamper::{Tamper, Treatment};
 
 /// All that a forwarder sends goes where the peer's consumer gets it.
 fn to(peer: &impl Peer, upstream: UpstreamSettings) -> ForwarderSettings {
@@ -88,6 +90,44 @@ pub(super) async fn what_is_too_large_is_a_dead_letter_and_the_rest_goes_on<P: P
     assert_eq!(seqs, expected.collect::<Vec<_>>());
 }
 
+pub(super) async fn what_the_connection_is_closed_over_again_and_again_is_a_dead_letter<P: Peer>() {
+    let peer = P::start().await;
+    let tamper = Tamper::to(peer.port(), P::PROTOCOL).await;
+    tamper.treat(
+        |payload| match json(&Bytes::copy_from_slice(payload))["seq"].as_u64() {
+            Some(7 | 8) => Treatment::Close,
+            _ => Treatment::Pass,
+        },
+    );
+    let store = Memory::new();
+    store.add_scans(40);
+    let settings = to(&peer, peer.settings_by(tamper.port(), 10));
+    let forwarder = Forwarder::start(settings, &store);
+    store.drained().await;
+    let mut refused = store.refused();
+    refused.sort_unstable();
+    let seqs: Vec<_> = refused.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(seqs, [7, 8]);
+    let reason = &refused[0].1;
+    assert!(reason.contains("closed the connection 5 times"), "{reason}");
+    assert!(store.events().is_empty(), "{:?}", store.events());
+    forwarder.stop().await;
+    // Repetitions among them: acknowledgements that were on their way were lost with the connection.
+    let wanted: BTreeSet<_> = (1..=40).filter(|seq| !seqs.contains(seq)).collect();
+    let mut count = wanted.len();
+    loop {
+        let all = peer.arrived(count).await;
+        count = all.len() + 1;
+        let came: BTreeSet<_> = all
+            .iter()
+            .filter_map(|one| json(one)["seq"].as_u64())
+            .collect();
+        if came == wanted {
+            break;
+        }
+    }
+}
+
 pub(super) async fn where_nothing_is_allowed_it_stops_with_an_alarm_and_goes_on_when_it_is<
     P: Peer,
 >() {
@@ -134,6 +174,34 @@ pub(super) async fn a_broker_that_is_away_is_tried_again_after_pauses<P: Peer>()
     assert!(status.last_error.is_some());
     forwarder.stop().await;
     assert_eq!(store.cursor().first_missing(1), 11);
+}
+
+pub(super) async fn the_gateways_state_is_told_whatever_ends_it_where_the_broker_keeps_it<
+    P: Peer,
+>() {
+    let peer = P::start().await;
+    let connection = super::open(&peer.settings(1)).await;
+    assert_eq!(connection.retains(), P::TELLS_STATE);
+    connection.close().await;
+    if !P::TELLS_STATE {
+        return;
+    }
+    let mut settings = to(&peer, peer.settings(10));
+    settings.routes.status = Some(Template::parse(&peer.address().key).unwrap());
+    let told = async |count| {
+        let all = peer.arrived(count).await;
+        let last = json(all.last().unwrap());
+        assert_eq!(all.len(), count);
+        ["status", "reason"].map(|key| last[key].as_str().unwrap().to_owned())
+    };
+    let forwarder = Forwarder::start(settings.clone(), &Memory::new());
+    assert_eq!(told(1).await, ["online", "connected"]);
+    forwarder.stop().await;
+    assert_eq!(told(2).await, ["offline", "stopped"]);
+    let forwarder = Forwarder::start(settings, &Memory::new());
+    assert_eq!(told(3).await, ["online", "connected"]);
+    forwarder.abort();
+    assert_eq!(told(4).await, ["offline", "connection-lost"]);
 }
 
 /// Of this process.

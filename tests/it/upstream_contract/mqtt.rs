@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay::forward::route::Template;
 use forebay::upstream::Connection;
 use forebay::upstream::error::{UpstreamError, Verdict};
 use forebay::upstream::message::{Address, Answer, Assurance};
@@ -13,9 +14,11 @@ use forebay::upstream::settings::{
 };
 
 use super::{BOUND, PASSWORD, Peer, answer, message, open};
+use crate::forward::memory::{self, Forwarder, Memory};
 use crate::harness::certs::Certs;
 use crate::harness::mosquitto::{Mosquitto, MosquittoSettings, MosquittoTls};
 use crate::harness::subscriber::Subscriber;
+use crate::harness::tamper::Protocol;
 
 pub(crate) type V3 = Broker<3>;
 pub(crate) type V5 = Broker<5>;
@@ -52,7 +55,7 @@ pub(crate) fn topic(key: &str) -> Address {
 }
 
 impl<const VERSION: u8> Broker<VERSION> {
-    const PROTOCOL: MqttVersion = if VERSION == 3 {
+    const SPOKEN: MqttVersion = if VERSION == 3 {
         MqttVersion::V3
     } else {
         MqttVersion::V5
@@ -68,19 +71,26 @@ impl<const VERSION: u8> Broker<VERSION> {
     }
 
     fn mqtt(&self) -> MqttSettings {
-        settings(self.mosquitto.port(), Self::PROTOCOL)
+        settings(self.mosquitto.port(), Self::SPOKEN)
     }
 }
 
 impl<const VERSION: u8> Peer for Broker<VERSION> {
+    const PROTOCOL: Protocol = Protocol::Mqtt;
+    const TELLS_STATE: bool = true;
+
     async fn start() -> Self {
         Self::start_with(&MosquittoSettings::default()).await
     }
 
-    fn settings(&self, inflight: u16) -> UpstreamSettings {
+    fn port(&self) -> u16 {
+        self.mosquitto.port()
+    }
+
+    fn settings_by(&self, port: u16, inflight: u16) -> UpstreamSettings {
         UpstreamSettings::Mqtt(MqttSettings {
             inflight,
-            ..self.mqtt()
+            ..settings(port, Self::SPOKEN)
         })
     }
 
@@ -281,6 +291,26 @@ async fn the_will_comes_when_the_link_breaks_and_not_after_a_leave() {
         drop(lost);
         let all = broker.arrived(1).await;
         assert_eq!(all, ["666"], "{version:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto"]
+async fn the_gateways_state_is_there_for_who_comes_later() {
+    for version in [MqttVersion::V3, MqttVersion::V5] {
+        let broker = Mosquitto::start();
+        let upstream = UpstreamSettings::Mqtt(settings(broker.port(), version));
+        let mut settings = memory::settings(upstream);
+        settings.routes.status = Some(Template::parse("s/{gateway}/{upstream}").unwrap());
+        let at_once = broker.subscribe("s/#").await;
+        let forwarder = Forwarder::start(settings, &Memory::new());
+        at_once.wait_for(BOUND, |all| all.len() == 1).await;
+        forwarder.stop().await;
+        at_once.wait_for(BOUND, |all| all.len() == 2).await;
+        let late = broker.subscribe("s/#").await;
+        let told = late.wait_for(BOUND, |all| all.len() == 1).await;
+        assert_eq!(told[0].topic, "s/hall-2/cloud", "{version:?}");
+        assert_eq!(told[0].json()["status"], "offline", "{version:?}");
     }
 }
 
