@@ -23,6 +23,8 @@ use crate::reading::StreamId;
 
 const FORMAT: u32 = 1;
 const FORMAT_LINE: &str = "forebay store ";
+/// What the blocks of a file's size are counted in, whatever the file system (`stat(2)`).
+const SECTOR: u64 = 512;
 
 /// Where a store keeps its values.
 pub(super) enum Place {
@@ -150,6 +152,26 @@ impl Place {
         }
     }
 
+    /// Keeps what is left of damaged engines within `most` bytes: the largest files go first, so their reports stay.
+    pub(super) fn prune_quarantine(&self, most: u64) {
+        let Self::Disk { dir, .. } = self else {
+            return;
+        };
+        let mut files = Vec::new();
+        sizes(&dir.join("quarantine"), &mut files);
+        files.sort();
+        let mut total: u64 = files.iter().map(|(size, _)| size).sum();
+        while total > most {
+            let Some((size, path)) = files.pop() else {
+                break;
+            };
+            log::warn!("{} makes room in the quarantine", path.display());
+            if fs::remove_file(&path).is_ok() {
+                total = total.saturating_sub(size);
+            }
+        }
+    }
+
     /// Bytes free on the file system for this process, and the file system's size.
     pub(super) fn free(&self) -> Option<(u64, u64)> {
         match self {
@@ -208,9 +230,19 @@ fn number(text: &str) -> Option<u32> {
     (text == format_line(version)).then_some(version)
 }
 
+/// The files below `dir` and the bytes that each takes.
+fn sizes(dir: &Path, found: &mut Vec<(u64, PathBuf)>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => sizes(&entry.path(), found),
+            Ok(meta) => found.push((meta.blocks() * SECTOR, entry.path())),
+            Err(_) => (),
+        }
+    }
+}
+
 /// Bytes that all files below `dir` take. Files may come and go meanwhile.
 fn allocated(dir: &Path) -> u64 {
-    const SECTOR: u64 = 512;
     let Ok(entries) = fs::read_dir(dir) else {
         return 0;
     };

@@ -1,7 +1,7 @@
 //! The folders of an engine on disk, and how one takes the place of another so that an end at any instant is resumed.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// The engine in use.
@@ -12,6 +12,8 @@ pub(super) const NEW: &str = "engine.new";
 pub(super) const DAMAGED: &str = "engine.damaged";
 /// There while something was cut or rebuilt and nobody has taken note of it yet.
 const CHANGED: &str = "engine.changed";
+/// For people, in the folder of a damaged engine: why it was given up, and what was taken over.
+const REPORT: &str = "report.txt";
 
 /// Moves what is left of a damaged engine aside. It stands beside a live one only once that one is whole.
 pub(super) fn quarantine(dir: &Path) -> io::Result<Option<PathBuf>> {
@@ -29,6 +31,26 @@ pub(super) fn quarantine(dir: &Path) -> io::Result<Option<PathBuf>> {
     sync_folder(&folder)?;
     sync_folder(dir)?;
     Ok(Some(target))
+}
+
+/// Adds a line to what is told of a damaged engine in its own folder. The store does without where that cannot be written.
+pub(super) fn report(damaged: &Path, line: &str) {
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(damaged.join(REPORT));
+    let written = file.and_then(|mut file| writeln!(file, "{line}"));
+    if let Err(error) = written {
+        log::warn!(
+            "the report in {} cannot be written: {error}",
+            damaged.display()
+        );
+    }
+}
+
+/// Whether a damaged engine has a report already.
+pub(super) fn is_reported(damaged: &Path) -> bool {
+    damaged.join(REPORT).exists()
 }
 
 /// Notes that something is about to be cut or rebuilt.

@@ -1,8 +1,6 @@
 //! The store's bounds: what all upstreams have confirmed goes; beyond `max_size` and `max_age`, more does, and is told.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Writer;
@@ -27,6 +25,8 @@ const RESERVE: u64 = 256 << 20;
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is told what was not taken.
 const TELL_EVERY: Duration = Duration::from_secs(60);
+/// What is left of damaged engines may take this part of `max_size`.
+pub(super) const QUARANTINE: u64 = 10;
 /// Bytes of blocks looked at in one go.
 pub(super) const SCAN: usize = 1 << 20;
 
@@ -41,8 +41,6 @@ struct Away {
 /// How much room there is, and when to look again.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// Of the quarantine, in bytes.
-    quarantine: u64,
     /// The engine's memory when it was last looked at: it shrinks when it has become a file.
     unflushed: u64,
     measured: Option<Instant>,
@@ -60,8 +58,8 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn new(place: &Place, settings: &StoreSettings) -> Self {
-        let room = Self {
-            quarantine: settings.max_size / 10,
+        place.prune_quarantine(settings.max_size / QUARANTINE);
+        Self {
             unflushed: u64::MAX,
             measured: None,
             looked: None,
@@ -70,9 +68,7 @@ impl Room {
             told: None,
             age: settings.max_age.map(|_| Instant::now()),
             freed: false,
-        };
-        room.prune_quarantine(place);
-        room
+        }
     }
 
     /// When there is something to look at without anything to write.
@@ -119,36 +115,6 @@ impl Room {
             .into_iter()
             .map(told)
             .collect()
-    }
-
-    /// Keeps what is left of damaged engines within a tenth of the store: the largest files go first, the reports stay.
-    pub(super) fn prune_quarantine(&self, place: &Place) {
-        let Place::Disk { dir, .. } = place else {
-            return;
-        };
-        let mut files = Vec::new();
-        sizes(&dir.join("quarantine"), &mut files);
-        files.sort();
-        let mut total: u64 = files.iter().map(|(size, _)| size).sum();
-        while total > self.quarantine {
-            let Some((size, path)) = files.pop() else {
-                break;
-            };
-            log::warn!("{} makes room in the quarantine", path.display());
-            if fs::remove_file(&path).is_ok() {
-                total = total.saturating_sub(size);
-            }
-        }
-    }
-}
-
-fn sizes(dir: &Path, found: &mut Vec<(u64, std::path::PathBuf)>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        match entry.metadata() {
-            Ok(meta) if meta.is_dir() => sizes(&entry.path(), found),
-            Ok(meta) => found.push((meta.len(), entry.path())),
-            Err(_) => (),
-        }
     }
 }
 

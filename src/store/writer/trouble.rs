@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Writer;
 use super::gather::Pending;
+use super::retention::QUARANTINE;
 use crate::reading::{Body, Event, EventName, Observation};
 use crate::store::engine::EngineError;
 use crate::store::holes::Holes;
@@ -122,7 +123,7 @@ impl Writer {
         let opened = recovery::open(&self.place, known, rebuild);
         self.shared.set_busy(true);
         let (engine, opening, loaded) = opened?;
-        self.room.prune_quarantine(&self.place);
+        (self.place).prune_quarantine(self.settings.max_size / QUARANTINE);
         self.shared.set_engine(Some(engine));
         // What was cut off was the batch that failed: all that was announced is there. Between its end and the batch no
         // record ever was: where a new stream has passed over numbers, and no block is left, the batch's own checkpoint may

@@ -1,6 +1,7 @@
 //! The store's bounds: nothing beyond them, and all that goes because of them is told.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use super::sample::{LIMIT, Running, name, scan, settings, told};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) fn allocated(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => allocated(&entry.path()),
         Ok(meta) => meta.blocks() * 512,
         Err(_) => 0,
@@ -316,13 +317,13 @@ async fn a_store_with_nothing_to_write_does_not_wake_up() {
         .confirm(&name("cloud"), &[(1, last)].into_iter().collect());
     // Its threads are those of this process that are not the test's own: the writer and the engine's worker.
     let switches = || -> u64 {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
         let ours = tasks.filter(|task| {
-            let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
             comm.starts_with("writer") || comm.starts_with("fjall")
         });
         let counts = ours.map(|task| {
-            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             let line = status
                 .lines()
                 .find(|line| line.starts_with("voluntary"))
@@ -347,4 +348,30 @@ async fn a_store_with_nothing_to_write_does_not_wake_up() {
         before = now;
     }
     store.stop();
+}
+
+#[tokio::test]
+async fn what_is_left_of_damaged_databases_stays_below_a_tenth() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    let aside = |n: u32| dir.path().join(format!("quarantine/{n}"));
+    for (n, megabytes) in [(1, [9, 12]), (2, [8, 3])] {
+        fs::create_dir_all(aside(n).join("tables")).unwrap();
+        fs::write(aside(n).join("report.txt"), "why").unwrap();
+        for megabytes in megabytes {
+            let table = aside(n).join(format!("tables/{megabytes}"));
+            fs::write(table, vec![1; megabytes << 20]).unwrap();
+        }
+    }
+    Running::open(&settings).stop();
+    for (n, megabytes, stays) in [(1, 12, false), (1, 9, true), (2, 8, true), (2, 3, true)] {
+        let table = aside(n).join(format!("tables/{megabytes}"));
+        assert_eq!(table.exists(), stays, "{}", table.display());
+    }
+    assert!(
+        [1, 2]
+            .map(aside)
+            .iter()
+            .all(|folder| folder.join("report.txt").exists())
+    );
 }

@@ -202,7 +202,14 @@ async fn damaged(journal_too: bool) -> (Vec<Arc<Record>>, Vec<u64>, RangeSet) {
         .filter(|seq| !found.iter().any(|r| r.seq == *seq))
         .collect();
     assert_ne!(found.last().unwrap().stream, old.stream);
-    assert!(dir.path().join("quarantine/1").exists());
+    let report = fs::read_to_string(dir.path().join("quarantine/1/report.txt")).unwrap();
+    let lines: Vec<&str> = report.lines().collect();
+    assert!(
+        lines[0].starts_with("This database was given up: "),
+        "{report}"
+    );
+    assert!(lines[1].contains("blocks from record 1 to "), "{report}");
+    assert_eq!(lines.len(), 2, "{report}");
     store.stop();
     (found, lost, hole)
 }

@@ -1,10 +1,14 @@
 //! Making an engine: a new one, or one of what is intact in the files of another.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::folders::{DAMAGED, LIVE, NEW, mark_changed, quarantine, sync_folder};
+use super::super::folders::{
+    DAMAGED, LIVE, NEW, is_reported, mark_changed, quarantine, report, sync_folder,
+};
+use super::super::memory::number;
 use super::super::{Engine, EngineError, Kind, Opening, Write, salvage, unreadable};
 use super::{FjallEngine, MEMTABLE};
 
@@ -27,9 +31,15 @@ impl FjallEngine {
             fs::rename(&live, &damaged)?;
             sync_folder(dir)?;
         }
+        // One that was interrupted is said to have been; its own reason stands there already.
+        if !is_reported(&damaged) {
+            report(&damaged, &format!("This database was given up: {why}."));
+        }
         let files = unreadable::files(&damaged)?;
         has_room(dir, &files)?;
-        let engine = Self::create_with(dir, |engine| engine.fill_from(&files))?;
+        let mut taken = Taken::default();
+        let engine = Self::create_with(dir, |engine| engine.fill_from(&files, &mut taken))?;
+        report(&damaged, &taken.to_string());
         let quarantine = quarantine(dir)?;
         Ok((
             engine,
@@ -76,11 +86,12 @@ impl FjallEngine {
         Ok(sync_folder(new)?)
     }
 
-    fn fill_from(&self, files: &[PathBuf]) -> Result<(), EngineError> {
+    fn fill_from(&self, files: &[PathBuf], taken: &mut Taken) -> Result<(), EngineError> {
         let mut notes = salvage::Saved::new();
         for path in files {
             salvage::scan(path, |_, found| {
                 if found.kind == Kind::Block {
+                    taken.block(number(found.key)?);
                     let write = Write {
                         kind: found.kind,
                         key: found.key.to_vec(),
@@ -92,7 +103,36 @@ impl FjallEngine {
                 Ok(())
             })?;
         }
+        taken.notes = notes.len();
         self.put_back(&notes)
+    }
+}
+
+/// What was intact in a damaged engine.
+#[derive(Default)]
+struct Taken {
+    /// The `seq` of the first records of the first and the last block.
+    blocks: Option<(u64, u64)>,
+    notes: usize,
+}
+
+impl Taken {
+    fn block(&mut self, seq: u64) {
+        let (first, last) = self.blocks.unwrap_or((seq, seq));
+        self.blocks = Some((first.min(seq), last.max(seq)));
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Taken over is what was intact: {} notes", self.notes)?;
+        match self.blocks {
+            Some((first, last)) => write!(
+                f,
+                ", and blocks from record {first} to the block that begins with record {last}."
+            ),
+            None => write!(f, ", and no block."),
+        }
     }
 }
 
