@@ -52,14 +52,17 @@ impl Figures {
         ];
         print!("{title:<24}");
         columns.iter().for_each(|(title, _)| print!(" {title:>25}"));
-        println!("  records/s to the first's");
-        let rate = |runs: &[Self]| Spread::of(runs, columns[0].1).median;
+        println!("  records/s and CPU to the first's");
+        let to_first = |runs: &[Self], (_, figure): Column| {
+            Spread::of(runs, figure).median / Spread::of(&rows[0].1, figure).median
+        };
         for (name, runs) in rows {
             print!("  {name:<22}");
             for (_, figure) in columns {
                 print!(" {:>25}", Spread::of(runs, figure));
             }
-            println!("  {:.2}", rate(runs) / rate(&rows[0].1));
+            let [rate, cpu, _] = columns.map(|column| to_first(runs, column));
+            println!("  {rate:.2} {cpu:.2}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! How fast a backlog drains: forebay's forwarder on a store on disk, against the client libraries and a bare socket that
 //! publish the same bytes with the same window, in turns.
 //!
-//! `scripts/bench forward [--records 1000000] [--runs 5] [--kind mqtt|amqp] [--inflight N]`; needs mosquitto and RabbitMQ. Each
-//! figure is of a process of its own; bytes on the wire are counted by a proxy in a run of their own.
+//! `scripts/bench forward [--records 1000000] [--runs 5] [--kind mqtt|mqtt-5|amqp] [--inflight N]`; needs mosquitto and RabbitMQ.
+//! Each figure is of a process of its own; bytes on the wire are counted by a proxy in a run of their own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,7 +42,7 @@ use std::path::Path;
 use std::process::Command;
 
 use figures::Figures;
-use harness::mosquitto::Mosquitto;
+use harness::mosquitto::{Mosquitto, MosquittoSettings};
 use harness::rabbitmq::RabbitMq;
 use shared::Arguments;
 use tempfile::TempDir;
@@ -51,8 +51,9 @@ use tempfile::TempDir;
 pub(crate) const VALUES: usize = 50;
 /// Where all messages go: an MQTT topic or an AMQP queue.
 pub(crate) const PLACE: &str = "hall-2/meter-3/default";
-/// Records of the run in which bytes are counted.
+/// Records of the run in which bytes are counted, and how many are in flight.
 const COUNTED: usize = 20_000;
+const COUNTED_IN_FLIGHT: u16 = 100;
 
 /// A broker to publish to.
 #[derive(Clone)]
@@ -63,19 +64,29 @@ pub(crate) struct Target {
     pub(crate) inflight: u16,
 }
 
-/// A kind of broker, and who publishes to it; the first is the one that the others are set against.
+/// A protocol, with how many messages in flight it is measured, and who publishes; the first is the one that the others are
+/// set against.
 struct Kind {
     name: &'static str,
+    windows: [u16; 2],
     roles: &'static [&'static str],
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 3] = [
     Kind {
-        name: "mqtt",
-        roles: &["rumqttc", "forebay-3.1.1", "forebay-5", "socket"],
+        name: "mqtt-3.1.1",
+        windows: [100, 1_000],
+        roles: &["rumqttc", "forebay-3.1.1", "socket"],
+    },
+    Kind {
+        name: "mqtt-5",
+        // mosquitto grants 20 where it is not told otherwise.
+        windows: [20, 1_000],
+        roles: &["rumqttc-5", "forebay-5", "socket-5", "socket-5-bare"],
     },
     Kind {
         name: "amqp",
+        windows: [100, 1_000],
         roles: &["lapin", "forebay-amqp"],
     },
 ];
@@ -104,16 +115,12 @@ fn main() {
         "{records} records of {VALUES} values, {} bytes each as JSON; {runs} interleaved runs, median (least to most)",
         backlog.message_size
     );
-    for kind in KINDS
-        .iter()
-        .filter(|kind| only.is_empty() || kind.name == only)
-    {
-        let windows = if inflight == 0 {
-            vec![100, 1_000]
-        } else {
-            vec![inflight]
+    for kind in KINDS.iter().filter(|kind| kind.name.starts_with(&only)) {
+        let windows = match inflight {
+            0 => &kind.windows[..],
+            _ => &[inflight],
         };
-        for inflight in windows {
+        for &inflight in windows {
             let mut rows: Vec<_> = kind.roles.iter().map(|&role| (role, Vec::new())).collect();
             for run in 0..runs {
                 for (role, figures) in &mut rows {
@@ -132,12 +139,12 @@ fn main() {
             "  bytes to the broker a value, everything above TCP counted (one TCP segment more: 40 bytes and up)"
         );
         for role in kind.roles {
-            let bytes = with_broker(&runtime, role, |port, vhost| {
+            let bytes = with_broker(&runtime, role, COUNTED_IN_FLIGHT, |port, vhost| {
                 let counter = runtime.block_on(wire::Counter::start(port));
                 let target = Target {
                     port: counter.port(),
                     vhost,
-                    inflight: 100,
+                    inflight: COUNTED_IN_FLIGHT,
                 };
                 apart(role, &target, few.records, &few.dir);
                 runtime.block_on(counter.bytes())
@@ -155,7 +162,10 @@ fn play(role: &str, target: &Target, records: usize, dir: &Path) -> Figures {
     let messages = || backlog::messages(dir);
     match role {
         "rumqttc" => floors::rumqttc(target, records, &messages()),
+        "rumqttc-5" => floors::rumqttc_5(target, records, &messages()),
         "socket" => floors::socket(target, records, &messages()),
+        "socket-5" => floors::socket_5(target, records, &messages(), false),
+        "socket-5-bare" => floors::socket_5(target, records, &messages(), true),
         "lapin" => floors::lapin(target, records, &messages()),
         role => subject::drain(role, target, dir),
     }
@@ -194,7 +204,7 @@ fn one_run(
     records: usize,
     dir: &TempDir,
 ) -> Figures {
-    with_broker(runtime, role, |port, vhost| {
+    with_broker(runtime, role, inflight, |port, vhost| {
         let target = Target {
             port,
             vhost,
@@ -204,14 +214,19 @@ fn one_run(
     })
 }
 
-/// A broker for one run: a fresh mosquitto, or a virtual host of RabbitMQ's with a queue that keeps the newest messages only.
+/// A broker for one run: a fresh mosquitto that grants so many messages in flight, or a virtual host of RabbitMQ's with a queue
+/// that keeps the newest messages only.
 fn with_broker<T>(
     runtime: &tokio::runtime::Runtime,
     role: &str,
+    inflight: u16,
     run: impl FnOnce(u16, String) -> T,
 ) -> T {
     if !matches!(role, "lapin" | "forebay-amqp") {
-        let broker = Mosquitto::start();
+        let broker = Mosquitto::start_with(&MosquittoSettings {
+            general: vec![format!("max_inflight_messages {inflight}")],
+            ..Default::default()
+        });
         return run(broker.port(), String::new());
     }
     let broker = RabbitMq::shared();
