@@ -59,6 +59,8 @@ pub(super) struct Desk<S: Source> {
     told: Told,
     /// By lane: the record that is sent again, and its pauses.
     retry: ((u64, Backoff), (u64, Backoff)),
+    /// Whether the log says that something which is no record was refused.
+    copy_refused: bool,
     /// The record that does not get on.
     troubled: Option<u64>,
     last_error: Option<String>,
@@ -143,6 +145,7 @@ impl<S: Source> Desk<S> {
             link: Link::Connecting,
             told: Told::Nothing,
             retry: (retry(), retry()),
+            copy_refused: false,
             troubled: None,
             last_error: None,
             status: watch::Sender::default(),

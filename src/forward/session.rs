@@ -212,6 +212,7 @@ impl<'a, S: Source> Session<'a, S> {
                     self.greet_again = true;
                     self.halted(reason);
                 }
+                Outcome::CopyRefused(reason) => self.desk.copy_refused(reason),
                 Outcome::Aside | Outcome::Nothing => {}
             },
             Incoming::Blocked(reason) => {

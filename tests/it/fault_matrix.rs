@@ -1,6 +1,6 @@
 //! Every fault x every upstream x both orders, from a device that is polled all the time through a real store to a real
 //! broker: nothing lost, each lane in order, polling undisturbed, and it recovers. What came is proved by the product's own
-//! books. A case is a line of data; one runner runs them all. With `FOREBAY_LONG` all of them run, else each fault once for each upstream, the orders in turns.
+//! books, and by `forebay verify`. A case is a line of data; one runner runs them all. With `FOREBAY_LONG` all of them run, else each fault once for each upstream, the orders in turns.
 
 mod amqp;
 mod answers;
@@ -10,11 +10,14 @@ mod plant;
 mod recovery;
 mod tls;
 
+use std::io::Write;
+use std::process::Command;
 use std::time::Duration;
 
 use forebay::forward::settings::{ForwarderSettings, Order};
 use forebay::forward::{ForwarderStatus, Link};
 use forebay::proof::{Ledger, Report, Terms};
+use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::plant::Plant;
@@ -229,6 +232,7 @@ async fn run<P: Peer>(fault: Fault, order: Order) {
         "{report:#?}"
     );
     assert_eq!(plant.dead_letters(), 0);
+    assert_verified(&peer.arrived());
     forwarder.stop().await;
     println!(
         "    {:?}, {recovery}, {} records, {} again",
@@ -263,6 +267,22 @@ fn proved(payloads: &[Vec<u8>]) -> Report {
         ledger.take(payload, None);
     }
     ledger.report()
+}
+
+/// `forebay verify` says so as well.
+fn assert_verified(payloads: &[Vec<u8>]) {
+    let mut lines = NamedTempFile::new().unwrap();
+    for payload in payloads {
+        lines.write_all(payload).unwrap();
+        lines.write_all(b"\n").unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(["verify", "--from-start"])
+        .arg(lines.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}");
 }
 
 async fn begin(fault: Fault, peer: &mut impl Peer, plant: &Plant, forwarder: &mut Forwarder) {

@@ -62,6 +62,15 @@ impl<S: Source> Desk<S> {
         self.set_link(Link::Stopped);
     }
 
+    /// The broker does not take the state of the gateway, or the copy of a description. One line, as each connection brings
+    /// it again.
+    pub(in crate::forward) fn copy_refused(&mut self, reason: String) {
+        if !std::mem::replace(&mut self.copy_refused, true) {
+            warn!(upstream = %self.name, "the gateway's state, or a copy of a description, is refused: {reason}");
+        }
+        self.last_error = Some(reason);
+    }
+
     /// The broker takes nothing for this reason, or (`None`) takes messages again.
     pub(in crate::forward) fn blocked(&mut self, reason: Option<String>) {
         match &reason {

@@ -17,11 +17,14 @@ impl Window {
             if is_copy && answer == Answer::Confirmed {
                 self.suspects.copy_taken();
             }
-            let Answer::Retry(reason) = answer else {
-                return Outcome::Nothing;
+            return match answer {
+                Answer::Confirmed | Answer::Sent => Outcome::Nothing,
+                Answer::Refused(reason) | Answer::Stop(reason) => Outcome::CopyRefused(reason),
+                Answer::Retry(reason) | Answer::Returned(reason) => {
+                    self.track_mut(lane).halted = true;
+                    Outcome::CopyHalted(reason)
+                }
             };
-            self.track_mut(lane).halted = true;
-            return Outcome::CopyHalted(reason);
         };
         match answer {
             Answer::Confirmed => {

@@ -49,6 +49,8 @@ pub(in crate::forward) enum Outcome {
     Halted(String),
     /// The same; and what was to be sent again is no record, so that the lane will not repeat it by itself.
     CopyHalted(String),
+    /// What is no record was refused for this reason, and is not repeated on this connection.
+    CopyRefused(String),
     /// Kept for [`super::Window::condemned`] or [`super::Window::stopped`].
     Aside,
     /// Of no record, of one that waits for the answers to its other parts, or of a token that is not out.

@@ -219,7 +219,8 @@ fn a_message_that_is_never_answered_bounds_what_is_remembered() {
 fn greetings_move_no_cursor() {
     let mut window = window(2);
     let token = window.submit(ALL, Parcel::Copy, Instant::now());
-    assert_eq!(window.answer(token, stop()), Outcome::Nothing);
+    let refused = Outcome::CopyRefused("not authorised".to_owned());
+    assert_eq!(window.answer(token, stop()), refused);
     assert!(window.has_room(ALL) && window.is_settled(ALL));
     assert_eq!(window.next(ALL), 1);
 }

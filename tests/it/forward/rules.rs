@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use forebay::forward::Link;
+use forebay::forward::route::Template;
 use forebay::forward::settings::ForwarderSettings;
 use forebay::reading::{Clock, EventName, SystemClock};
 use forebay::upstream::settings::{Login, MqttSettings, MqttVersion, Secret, UpstreamSettings};
@@ -255,6 +256,27 @@ async fn where_nothing_is_allowed_it_stops_tells_it_once_and_loses_nothing() {
     let events = store.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].name, EventName::UpstreamStopped);
+    forwarder.stop().await;
+}
+
+#[tokio::test]
+async fn where_its_state_is_refused_that_is_told_and_the_records_go_on() {
+    let broker = Scripted::start(|payload| match payload.contains("\"status\"") {
+        true => Reply::Ack(Reason::NotAuthorized),
+        false => TAKEN,
+    })
+    .await;
+    let store = Memory::new();
+    store.add_scans(10);
+    let mut settings = to(&broker, 4);
+    settings.routes.status = Some(Template::parse("state/{upstream}").unwrap());
+    let mut forwarder = Forwarder::start(settings, &store);
+    store.drained().await;
+    let status = forwarder
+        .wait_for(|status| status.last_error.is_some())
+        .await;
+    assert!(status.last_error.unwrap().contains("not authorised"));
+    assert!(store.refused().is_empty() && store.events().is_empty());
     forwarder.stop().await;
 }
 
