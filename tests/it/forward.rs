@@ -3,7 +3,7 @@
 mod live;
 pub(crate) mod memory;
 pub(crate) mod opened;
-mod points;
+pub(crate) mod points;
 mod refusals;
 mod rules;
 mod stored;

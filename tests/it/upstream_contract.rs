@@ -219,6 +219,7 @@ macro_rules! contract {
             contract!(@ forwarding $peer, $needs,
                 stopped_in_order_and_started_again_it_repeats_nothing,
                 a_description_goes_before_the_scans_that_need_it,
+                a_record_in_parts_is_repeated_where_the_link_breaks_in_it,
                 what_is_too_large_is_a_dead_letter_and_the_rest_goes_on,
                 what_the_connection_is_closed_over_again_and_again_is_a_dead_letter,
                 where_nothing_is_allowed_it_stops_with_an_alarm_and_goes_on_when_it_is,

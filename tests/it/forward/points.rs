@@ -31,7 +31,7 @@ fn to(port: u16) -> ForwarderSettings {
 }
 
 /// Three points; the second is not reported, the third not readable.
-fn add(store: &Memory, count: u64) {
+pub(crate) fn add(store: &Memory, count: u64) {
     let points = ["a", "b", "c"].map(|point| SchemaPoint {
         name: name(point),
         value_type: ValueType::F64,

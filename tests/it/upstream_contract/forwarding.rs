@@ -8,13 +8,17 @@ use bytes::Bytes;
 use forebay::forward::Link;
 use forebay::forward::route::Template;
 use forebay::forward::settings::{ForwarderSettings, Order};
+use forebay::payload::settings::MessageKind;
+use forebay::proof::{Ledger, Terms};
 use forebay::reading::{Catalogue, EventName};
 use forebay::upstream::settings::UpstreamSettings;
+use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
 use super::{PASSWORD, Peer};
 use crate::forward::memory::{self, Forwarder, Memory, description, large};
+use crate::forward::points;
 use crate::harness::tamper::{Tamper, Treatment};
 
 /// All that a forwarder sends goes where the peer's consumer gets it.
@@ -27,8 +31,35 @@ fn to(peer: &impl Peer, upstream: UpstreamSettings) -> ForwarderSettings {
     settings
 }
 
-fn json(payload: &Bytes) -> serde_json::Value {
+fn json(payload: &[u8]) -> Value {
     serde_json::from_slice(payload).unwrap()
+}
+
+/// What is found in all that arrived, `least` at least. Some come again: acknowledgements that were on their way are lost
+/// with a connection.
+async fn found_among<T>(peer: &impl Peer, least: usize, find: impl Fn(&[Bytes]) -> Option<T>) -> T {
+    let mut count = least;
+    loop {
+        let all = peer.arrived(count).await;
+        if let Some(found) = find(&all) {
+            return found;
+        }
+        count = all.len() + 1;
+    }
+}
+
+/// Closes the connection over the first message that is so.
+fn close_once(is_so: impl Fn(&Value) -> bool + Send) -> impl FnMut(&[u8]) -> Treatment + Send {
+    let mut closed = false;
+    move |payload| {
+        let closes = !closed && is_so(&json(payload));
+        closed |= closes;
+        if closes {
+            Treatment::Close
+        } else {
+            Treatment::Pass
+        }
+    }
 }
 
 pub(super) async fn stopped_in_order_and_started_again_it_repeats_nothing<P: Peer>() {
@@ -53,20 +84,55 @@ pub(super) async fn stopped_in_order_and_started_again_it_repeats_nothing<P: Pee
 pub(super) async fn a_description_goes_before_the_scans_that_need_it<P: Peer>() {
     for order in [Order::OldestFirst, Order::LiveFirst] {
         let peer = P::start().await;
+        let tamper = Tamper::to(peer.port(), P::PROTOCOL).await;
+        // The first one goes down with its connection.
+        tamper.treat(close_once(|message| message["describe"].is_object()));
         let store = Memory::new();
-        let mut settings = to(&peer, peer.settings(10));
+        let mut settings = to(&peer, peer.settings_by(tamper.port(), 10));
         settings.delivery.order = order;
         // More than the live lane brings: the rest is history.
         store.add_scans(30);
         let catalogue = || Catalogue::new([description("meter-3", 1)]);
-        let forwarder = Forwarder::start_with(settings.clone(), &store, catalogue());
+        let mut forwarder = Forwarder::start_with(settings.clone(), &store, catalogue());
         store.drained().await;
+        forwarder.wait_for(|status| status.connects == 2).await;
         forwarder.stop().await;
         let all = peer.arrived(31).await;
         let describes = |one: &Bytes| json(one)["describe"].is_object();
         assert!(describes(&all[0]), "{order:?}: {:?}", all[0]);
         let scans = all.iter().filter(|one| !describes(one)).count();
         assert_eq!(scans, 30, "{order:?}");
+    }
+}
+
+pub(super) async fn a_record_in_parts_is_repeated_where_the_link_breaks_in_it<P: Peer>() {
+    for order in [Order::OldestFirst, Order::LiveFirst] {
+        let peer = P::start().await;
+        let tamper = Tamper::to(peer.port(), P::PROTOCOL).await;
+        let second_half = |message: &Value| message["seq"] == 5 && message["part"][0] == 2;
+        tamper.treat(close_once(second_half));
+        let mut settings = to(&peer, peer.settings_by(tamper.port(), 10));
+        settings.delivery.order = order;
+        settings.payload.message = MessageKind::Point;
+        let store = Memory::new();
+        points::add(&store, 20);
+        let mut forwarder = Forwarder::start(settings, &store);
+        store.drained().await;
+        let status = forwarder.wait_for(|status| status.confirmed == 20).await;
+        assert_eq!(status.connects, 2, "{order:?}");
+        forwarder.stop().await;
+        let report = found_among(&peer, 40, |all| {
+            let mut ledger = Ledger::new(Terms {
+                from_start: true,
+                ..Terms::default()
+            });
+            for payload in all {
+                ledger.take(payload, None);
+            }
+            Some(ledger.report()).filter(|report| report.records() == 20)
+        })
+        .await;
+        assert!(report.is_complete(), "{order:?}: {report:#?}");
     }
 }
 
@@ -93,12 +159,10 @@ pub(super) async fn what_is_too_large_is_a_dead_letter_and_the_rest_goes_on<P: P
 pub(super) async fn what_the_connection_is_closed_over_again_and_again_is_a_dead_letter<P: Peer>() {
     let peer = P::start().await;
     let tamper = Tamper::to(peer.port(), P::PROTOCOL).await;
-    tamper.treat(
-        |payload| match json(&Bytes::copy_from_slice(payload))["seq"].as_u64() {
-            Some(7 | 8) => Treatment::Close,
-            _ => Treatment::Pass,
-        },
-    );
+    tamper.treat(|payload| match json(payload)["seq"].as_u64() {
+        Some(7 | 8) => Treatment::Close,
+        _ => Treatment::Pass,
+    });
     let store = Memory::new();
     store.add_scans(40);
     let settings = to(&peer, peer.settings_by(tamper.port(), 10));
@@ -112,20 +176,12 @@ pub(super) async fn what_the_connection_is_closed_over_again_and_again_is_a_dead
     assert!(reason.contains("closed the connection 5 times"), "{reason}");
     assert!(store.events().is_empty(), "{:?}", store.events());
     forwarder.stop().await;
-    // Repetitions among them: acknowledgements that were on their way were lost with the connection.
     let wanted: BTreeSet<_> = (1..=40).filter(|seq| !seqs.contains(seq)).collect();
-    let mut count = wanted.len();
-    loop {
-        let all = peer.arrived(count).await;
-        count = all.len() + 1;
-        let came: BTreeSet<_> = all
-            .iter()
-            .filter_map(|one| json(one)["seq"].as_u64())
-            .collect();
-        if came == wanted {
-            break;
-        }
-    }
+    found_among(&peer, wanted.len(), |all| {
+        let numbers = all.iter().filter_map(|one| json(one)["seq"].as_u64());
+        (numbers.collect::<BTreeSet<_>>() == wanted).then_some(())
+    })
+    .await;
 }
 
 pub(super) async fn where_nothing_is_allowed_it_stops_with_an_alarm_and_goes_on_when_it_is<
