@@ -71,6 +71,14 @@ impl Connection {
         }
     }
 
+    /// Most messages that the broker lets be out, where it told a limit. Of more that are submitted the last ones wait.
+    pub fn max_out(&self) -> Option<u16> {
+        match self {
+            Self::Mqtt(connection) => connection.max_out(),
+            Self::Amqp(_) => None,
+        }
+    }
+
     /// Most bytes of a message, address and properties included, where the broker told a limit. What is larger is answered
     /// with [`message::Answer::Refused`] and never sent.
     pub fn max_message_size(&self) -> Option<usize> {

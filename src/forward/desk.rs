@@ -257,10 +257,11 @@ impl<S: Source> Desk<S> {
         self.expiry.map(left).map(|left| left.max(LEAST_LIFE))
     }
 
-    /// A new connection: nothing is out.
-    pub(super) fn begin(&mut self) {
+    /// A new connection: nothing is out, and no more may be than the broker grants.
+    pub(super) fn begin(&mut self, granted: Option<u16>) {
         let head = *self.head.borrow();
         self.window.begin(head);
+        self.window.grant(granted);
         self.described.failed();
     }
 

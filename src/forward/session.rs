@@ -74,7 +74,7 @@ pub(super) struct Session<'a, S: Source> {
 
 impl<'a, S: Source> Session<'a, S> {
     pub(super) fn new(desk: &'a mut Desk<S>, connection: &'a mut Connection) -> Self {
-        desk.begin();
+        desk.begin(connection.max_out());
         let lanes = desk.window.lanes();
         let wanted = desk.filter.wanted();
         let feeds = lanes.map(|lane| Feed::new(lane, desk.window.next(lane), wanted.clone()));

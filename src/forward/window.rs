@@ -43,6 +43,8 @@ pub(super) enum Lane {
 #[derive(Debug)]
 pub(super) struct Window {
     inflight: usize,
+    /// Most that may be out on this connection.
+    granted: usize,
     /// All that is confirmed, here or on earlier connections.
     cursor: RangeSet,
     live: Option<Track>,
@@ -92,6 +94,7 @@ impl Window {
         let inflight = usize::from(inflight.max(1));
         let mut window = Self {
             inflight,
+            granted: inflight,
             cursor,
             live: (order == Order::LiveFirst).then(Track::default),
             backlog: Track::default(),
@@ -126,6 +129,12 @@ impl Window {
         self.parts = Parts::default();
         self.live = self.live.map(|_| at(start));
         self.backlog = at(self.oldest_unconfirmed());
+    }
+
+    /// On the new connection the broker lets so many messages be out at most; `None`: it says nothing of it.
+    pub(super) fn grant(&mut self, most: Option<u16>) {
+        let most = most.map_or(self.inflight, |most| usize::from(most.max(1)));
+        self.granted = most.min(self.inflight);
     }
 
     /// The broker closed the connection, for this reason. The answer: a record that is passed over from now on, as the
@@ -171,20 +180,20 @@ impl Window {
         self.cursor.first_missing(from)
     }
 
-    /// Whether a lane may submit another message. Half of the window is kept free for live records.
+    /// Whether a lane may submit another message. Half of what may be out is kept free for live records.
     pub(super) fn has_room(&self, lane: Lane) -> bool {
         let track = self.track(lane);
         let share = match (lane, &self.live) {
-            (Lane::Backlog, Some(_)) => self.inflight.div_ceil(2),
-            _ => self.inflight,
+            (Lane::Backlog, Some(_)) => self.granted.div_ceil(2),
+            _ => self.granted,
         };
-        let inflight = match self.suspects.is_careful() {
+        let most = match self.suspects.is_careful() {
             true => 1,
-            false => self.inflight,
+            false => self.granted,
         };
         !track.halted
             && track.waiting < share
-            && self.waiting < inflight
+            && self.waiting < most
             && self.out.len() < self.inflight.saturating_mul(SPAN)
             && self.aside.len() < self.inflight.max(Self::PROBE)
     }

@@ -159,6 +159,11 @@ impl Connection {
         poll_fn(|context| self.poll(context)).await
     }
 
+    /// Its receive maximum, where the broker told one (MQTT 5.0, 3.2.2.3.3).
+    pub fn max_out(&self) -> Option<u16> {
+        self.granted.receive_maximum
+    }
+
     /// Largest message, where the broker told one.
     pub fn max_message_size(&self) -> Option<usize> {
         self.granted.max_packet_size
@@ -203,7 +208,9 @@ impl Connection {
         }
     }
 
-    /// Puts what the broker has room for, in order.
+    /// Puts what the broker has room for, in order, and however little that is. Held back until more of the window was free,
+    /// 20 records went every 40 ms: mosquitto leaves Nagle's algorithm on, so its next acknowledgements wait for something to
+    /// go out here.
     fn release(&mut self) -> Result<(), UpstreamError> {
         while let Some(message) = self.held.front() {
             let token = message.token;

@@ -60,8 +60,8 @@ pub enum Found {
         /// The end of the one that ends first, seconds since 1970.
         not_after: Option<i64>,
     },
-    /// The broker let us in.
-    Opened,
+    /// The broker let us in; most messages that may be out, where it told.
+    Opened(Option<u16>),
     /// What the answer to the message assures.
     Answered(Assurance),
 }
@@ -234,7 +234,8 @@ async fn open(
     endpoint: usize,
 ) -> Result<(Found, Connection), Failure> {
     let opened = Connection::open(settings, endpoint, None).await;
-    Ok((Found::Opened, opened.map_err(Failure::Upstream)?))
+    let opened = opened.map_err(Failure::Upstream)?;
+    Ok((Found::Opened(opened.max_out()), opened))
 }
 
 async fn confirm(connection: &mut Connection, message: Message) -> Result<(Found, ()), Failure> {

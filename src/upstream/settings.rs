@@ -21,6 +21,14 @@ impl UpstreamSettings {
             Self::Amqp(settings) => &settings.endpoints,
         }
     }
+
+    /// Most messages that may be out.
+    pub fn inflight(&self) -> u16 {
+        match self {
+            Self::Mqtt(settings) => settings.inflight,
+            Self::Amqp(settings) => settings.inflight,
+        }
+    }
 }
 
 /// Where a broker listens.

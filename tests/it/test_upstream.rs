@@ -132,8 +132,8 @@ async fn a_black_hole_takes_a_bounded_time() {
 fn mqtt_passes_also_as_json_and_as_another_client_than_the_daemon() {
     let broker = Mosquitto::start();
     let (code, text) = tested(broker.port(), &mqtt(broker.port()), &[]);
-    let expected = "mqtt://127.0.0.1:PORT\nname resolved N ms 127.0.0.1\nconnected N ms 127.0.0.1:PORT\nauthenticated N ms\n\
-                    message confirmed N ms forebay/hall-2/event\n";
+    let expected = "mqtt://127.0.0.1:PORT\nname resolved N ms 127.0.0.1\nconnected N ms 127.0.0.1:PORT\nauthenticated N ms \
+                    takes 20 messages at once, inflight = 100\nmessage confirmed N ms forebay/hall-2/event\n";
     assert_eq!((code, text.as_str()), (Some(0), expected));
     let (code, text) = run(
         &(mqtt(broker.port()) + "version = \"3.1.1\"\n"),

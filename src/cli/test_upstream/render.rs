@@ -20,6 +20,7 @@ pub(super) struct Tested {
     address: Address,
     mqtt3: bool,
     amqp: bool,
+    inflight: u16,
     steps: Vec<Shown>,
 }
 
@@ -47,6 +48,7 @@ impl Tested {
             address: address.clone(),
             mqtt3: matches!(settings, UpstreamSettings::Mqtt(mqtt) if mqtt.version == MqttVersion::V3),
             amqp,
+            inflight: settings.inflight(),
             steps: Vec::new(),
         }
     }
@@ -106,7 +108,13 @@ impl Tested {
                 let version = if *modern { "TLS 1.3" } else { "TLS 1.2" };
                 format!("{version}, certificates: {chain}{}", validity(*not_after))
             }
-            Found::Opened => String::new(),
+            Found::Opened(Some(most)) if *most < self.inflight => {
+                format!(
+                    "takes {most} messages at once, inflight = {}",
+                    self.inflight
+                )
+            }
+            Found::Opened(_) => String::new(),
             Found::Answered(assurance) => self.answered(*assurance),
         }
     }

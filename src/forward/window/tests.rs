@@ -56,6 +56,31 @@ fn live_records_find_half_of_the_window_free() {
 }
 
 #[test]
+fn what_a_connection_grants_holds_for_it_where_it_is_fewer() {
+    let room = |window: &mut Window, lane| {
+        let mut seq = window.next(lane);
+        while window.has_room(lane) {
+            window.submit(lane, letter(seq), Instant::now());
+            seq += 1;
+        }
+        window.track(lane).waiting
+    };
+    let mut window = Window::new(10, Order::LiveFirst, None, RangeSet::new());
+    for (granted, backlog, live) in [
+        (Some(4), 2, 2),
+        (Some(1), 1, 0),
+        (Some(0), 1, 0),
+        (Some(100), 5, 5),
+        (None, 5, 5),
+    ] {
+        window.begin(100);
+        window.grant(granted);
+        assert_eq!(room(&mut window, Lane::Backlog), backlog, "{granted:?}");
+        assert_eq!(room(&mut window, Lane::Live), live, "{granted:?}");
+    }
+}
+
+#[test]
 fn what_the_live_lane_leaves_the_backlog_lane_brings() {
     let mut window = Window::new(4, Order::LiveFirst, None, RangeSet::new());
     window.begin(10);

@@ -8,11 +8,11 @@ use forebay::reading::{Body, Catalogue, Clock, MapHash, Schema, Stamp, SystemClo
 use forebay::upstream::settings::{MqttSettings, MqttVersion, UpstreamSettings};
 use rumqttc::v5::mqttbytes::v5::PubAckReason as Reason;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::memory::{Forwarder, Memory, description, scan, schema, settings};
 use crate::harness::mosquitto::Mosquitto;
-use crate::harness::scripted::{Reply, Scripted};
+use crate::harness::scripted::{Consent, Reply, Scripted};
 use crate::harness::subscriber::Received;
 use crate::upstream_contract::mqtt;
 
@@ -83,6 +83,33 @@ async fn the_newest_goes_at_once_and_the_backlog_beside_it_each_in_order() {
     let (live, backlog) = lanes(&broker);
     assert_eq!(live, (2_001..=2_105).collect::<Vec<_>>());
     assert_eq!(backlog, (1..=2_000).collect::<Vec<_>>());
+    forwarder.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_live_finds_room_beside_the_backlog_also_where_the_broker_grants_little() {
+    let consent = Consent {
+        receive_maximum: Some(4),
+        ..Consent::default()
+    };
+    let never_the_backlog = |payload: &str| match json(payload)["historical"] == true {
+        true => Reply::Never,
+        false => TAKEN,
+    };
+    let broker = Scripted::consenting(consent, never_the_backlog).await;
+    let store = Memory::new();
+    add_old(&store, 100);
+    let mut forwarder = start(to(broker.port(), 100), &store);
+    let mut counts = broker.counts();
+    let full = timeout(super::BOUND, counts.wait_for(|counts| counts.most_out >= 2));
+    full.await.unwrap().unwrap();
+    store.add_scans(10);
+    forwarder.wait_for(|status| status.confirmed >= 10).await;
+    let (live, backlog) = lanes(&broker);
+    assert_eq!(live, (101..=110).collect::<Vec<_>>());
+    assert_eq!(backlog, [1, 2]);
+    let connections = broker.arrivals().iter().filter(|a| *a == "-").count();
+    assert_eq!(connections, 1, "no answer was waited for in vain");
     forwarder.stop().await;
 }
 
