@@ -27,5 +27,7 @@ pub use ranges::RangeSet;
 pub use record::{Body, Observation, Outlet, Record, StreamId};
 pub use scan::{Scan, Schema, SchemaPoint};
 pub use stamp::{BootId, Stamp};
+#[cfg(test)]
+pub(crate) use system_clock::set_by_a_nanosecond;
 pub use system_clock::{SystemClock, clock_is_synchronised};
 pub use value::{Quality, Reading, Value};

@@ -116,6 +116,24 @@ pub fn clock_is_synchronised() -> bool {
     state >= 0 && state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0
 }
 
+/// Sets the wall clock a nanosecond ahead, where this process may; whether it did. What the kernel says of its trust stays.
+#[cfg(test)]
+pub(crate) fn set_by_a_nanosecond() -> bool {
+    // SAFETY: as above. With `ADJ_SETOFFSET` the time of the first call is a difference; the second one puts back what the
+    // first has made of the rest.
+    unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        if libc::adjtimex(&raw mut timex) < 0 {
+            return false;
+        }
+        let mut step: libc::timex = std::mem::zeroed();
+        step.modes = libc::ADJ_SETOFFSET | libc::ADJ_NANO;
+        step.time.tv_usec = 1;
+        timex.modes = libc::ADJ_STATUS | libc::ADJ_MAXERROR | libc::ADJ_ESTERROR;
+        libc::adjtimex(&raw mut step) >= 0 && libc::adjtimex(&raw mut timex) >= 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,8 +15,8 @@ use super::sample::{Running, name, scan, scan_of, settings};
 
 const CHILD: &str = "FOREBAY_TEST_BACKLOG_DIR";
 const POINTS: usize = 10;
-/// Most scans that are put and not durable: below what the inlet holds.
-const OUT: u64 = 5_000;
+/// Most scans that are put and not durable: more than a commit takes, below what the inlet holds.
+const OUT: u64 = 8_000;
 const HUNDRED: ReadLimit = ReadLimit {
     records: 100,
     bytes: usize::MAX,
@@ -42,6 +42,8 @@ async fn child() {
     let (step, dir) = dir.split_once(':').unwrap();
     let mut settings = settings(Path::new(dir));
     settings.max_size = 8 << 30;
+    // A commit waits for all that it may take: then blocks are of one size, wherever they are, and so is the work of a read.
+    settings.commit_window = Duration::from_secs(1);
     let start = Instant::now();
     let store = Running::open(&settings);
     let opened = start.elapsed();
