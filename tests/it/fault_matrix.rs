@@ -1,6 +1,7 @@
 //! Every fault x every upstream x both orders, from a device that is polled all the time through a real store to a real
-//! broker: nothing lost, each lane in order, polling undisturbed, and it recovers. What came is proved by the product's own
-//! books, and by `forebay verify`. A case is a line of data; one runner runs them all. With `FOREBAY_LONG` all of them run, else each fault once for each upstream, the orders in turns.
+//! broker: nothing lost, each lane in order, no scan before its description, polling undisturbed, and it recovers. What
+//! came is proved by the product's own books, and by `forebay verify`. A case is a line of data; one runner runs them all.
+//! With `FOREBAY_LONG` all of them run, else each fault once for each upstream, the orders in turns.
 
 mod amqp;
 mod answers;
@@ -10,6 +11,7 @@ mod plant;
 mod recovery;
 mod tls;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use forebay::forward::settings::{ForwarderSettings, Order};
 use forebay::forward::{ForwarderStatus, Link};
 use forebay::proof::{Ledger, Report, Terms};
+use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -233,6 +236,7 @@ async fn run<P: Peer>(fault: Fault, order: Order) {
     );
     assert_eq!(plant.dead_letters(), 0);
     assert_verified(&peer.arrived());
+    assert_described(&peer.arrived());
     forwarder.stop().await;
     println!(
         "    {:?}, {recovery}, {} records, {} again",
@@ -283,6 +287,25 @@ fn assert_verified(payloads: &[Vec<u8>]) {
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}");
+}
+
+/// No scan came before the description of its map.
+fn assert_described(payloads: &[Vec<u8>]) {
+    let mut described = BTreeSet::new();
+    for payload in payloads {
+        let message: Value = serde_json::from_slice(payload).unwrap_or_default();
+        let of = [&message["device"], &message["map"]].map(Value::to_string);
+        if message["describe"].is_object() {
+            described.insert(of);
+        } else if message["values"].is_object() {
+            assert!(described.contains(&of), "{message}");
+        }
+    }
+    assert_eq!(
+        described.len(),
+        2,
+        "the device that is polled, and the other"
+    );
 }
 
 async fn begin(fault: Fault, peer: &mut impl Peer, plant: &Plant, forwarder: &mut Forwarder) {
