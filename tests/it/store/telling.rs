@@ -221,3 +221,48 @@ async fn the_oldest_dead_letter_that_makes_room_is_told() {
         .find_map(|record| told(record, EventName::RecordsDropped, "count"));
     assert_eq!(count, Some(Detail::Int(10)));
 }
+
+#[tokio::test]
+async fn the_oldest_dead_letters_make_room_and_it_is_told_whose() {
+    const MOST: u64 = 10_000;
+    const MORE: u64 = 500;
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    let (cloud, mes) = (name("cloud"), name("mes"));
+    for upstream in [&cloud, &mes] {
+        stepped.store.register(upstream, Start::Oldest);
+    }
+    let schema = schema("press");
+    for n in 0..MOST / 2 + MORE {
+        stepped.inlet.put(scan_of(&schema, n));
+    }
+    stepped.settle();
+    let last = *stepped.store.head().borrow();
+    for upstream in [&cloud, &mes] {
+        for seq in last - (MOST / 2 + MORE) + 1..=last {
+            let reason = "too big".to_owned();
+            stepped.store.refuse(upstream, seq, reason, 9);
+        }
+        stepped.settle();
+    }
+    let letters = stepped.store.dead_letters().unwrap();
+    let of_cloud = letters.iter().filter(|letter| letter.upstream == cloud);
+    let kept = (letters.len() as u64, of_cloud.count() as u64);
+    assert_eq!(kept, (MOST, MOST / 2 - MORE));
+    let mut gone = 0;
+    for record in stepped.records(1).await {
+        let fact = |key| told(&record, EventName::RecordsDropped, key);
+        let Some(Detail::Int(count)) = fact("count") else {
+            continue;
+        };
+        let text = |text: &str| Some(Detail::Text(text.to_owned()));
+        let why = (fact("reason"), fact("upstream"));
+        assert_eq!(why, (text("dead-letters"), text("cloud")));
+        assert_eq!(record.body.device(), None);
+        gone += count as u64;
+    }
+    assert_eq!(gone, 2 * MORE);
+    stepped.kill();
+    let stepped = Stepped::open(rigged, &plain());
+    assert_eq!(stepped.store.dead_letters().unwrap(), letters);
+}

@@ -125,6 +125,15 @@ fn what_is_purged_is_told_and_only_that() {
         "{said}"
     );
     let told = told(dir, 14);
+    let whom: Vec<&str> = told.keys().map(String::as_str).collect();
+    let concerned = [
+        "gateway",
+        "meter-1",
+        "meter-1 to old",
+        "meter-2",
+        "meter-2 to old",
+    ];
+    assert_eq!(whom, concerned, "{:?}", records(dir));
     // `old` misses 5 to 13, `cloud` 10 to 13; 12 is of the gateway and 13 tells that `cloud` refused 9.
     let both = (told["meter-1"].clone(), told["meter-2"].clone());
     assert_eq!(both.0, (set(10, 10), set(5, 5)));
