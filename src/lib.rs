@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A *line* (serial bus or TCP endpoint) is polled by one task, which hands scans to the *store*'s inlet and
-//! never waits. One writer thread commits what has gathered as one block, gives each record its `seq` and
+//! never waits. One writer thread commits what has gathered with one sync, gives each record its `seq` and
 //! `device_seq`, and tells the forwarders. A *forwarder*, one task an upstream, reads durable records, has
 //! them encoded, submits them and moves its cursor when the broker has acknowledged.
 //!

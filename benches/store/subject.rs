@@ -43,6 +43,8 @@ pub(crate) fn run(dir: &Path, window: &str) -> Figures {
     let began = clock.now();
     let scans =
         scans.map(|(n, record)| scan(&schemas[n % DEVICES], record, later(began, n as u64)));
+    // The floors have theirs ready, too.
+    let scans: Vec<Observation> = scans.collect();
     let out = if window == LONE { 1 } else { OUT };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -53,8 +55,8 @@ pub(crate) fn run(dir: &Path, window: &str) -> Figures {
         store.register(&name, Where::Oldest);
         // The event of the start is not counted.
         store.head().wait_for(|head| *head == 1).await.unwrap();
-        let (start, count) = (Start::now(), records.len() / BYTES);
-        let (syncs, waited) = fill(&store, &inlet, scans, count, out).await;
+        let (start, count) = (Start::now(), scans.len());
+        let (syncs, waited) = fill(&store, &inlet, scans.into_iter(), count, out).await;
         let elapsed = start.elapsed() - waited;
         drain(&store, &name).await;
         // Also what the confirmations cost.

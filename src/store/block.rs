@@ -44,8 +44,8 @@ use std::sync::Arc;
 use super::bytes::Bytes;
 use super::envelope::{self, Kind};
 use super::schema::{SchemaId, SchemaTable};
-use crate::reading::{Body, BootId, Name, Record, Schema, StreamId};
-use records::Parts;
+use crate::reading::{Body, BootId, Name, Record, Schema, Stamp, StreamId};
+use records::{Lists, Parts, Share};
 
 const VERSION: u8 = 1;
 const COMPRESSED: u8 = 1;
@@ -110,50 +110,117 @@ impl Header {
     }
 }
 
-/// Builds the value of a block of `records`, which follow one another in `seq` and, of each device, in `device_seq`,
-/// and are of one stream and boot. `None`: there are none.
-pub(super) fn encode(
-    records: &[Arc<Record>],
-    mut id: impl FnMut(&Arc<Schema>) -> SchemaId,
-) -> Option<Vec<u8>> {
-    let first = records.first()?;
-    let mut parts = Parts::default();
-    for record in records {
-        parts.put(record, &mut id)?;
-    }
-    let body = parts.body();
-    let packed = (body.len() >= WORTH_COMPRESSING).then(|| lz4_flex::block::compress(&body));
-    let packed = packed.filter(|packed| packed.len() < body.len());
-    let times = records.iter().map(|record| record.stamp.wall_ns);
-    let mut out = envelope::begin(
-        Kind::Block,
-        &first.seq.to_be_bytes(),
-        u64::from(first.stream.0),
-    );
-    let compressed = if packed.is_some() { COMPRESSED } else { 0 };
-    out.extend_from_slice(&[VERSION, compressed | flags(records)]);
-    out.extend_from_slice(&first.stream.0.to_le_bytes());
-    out.extend_from_slice(&first.seq.to_le_bytes());
-    out.extend_from_slice(&u32::try_from(records.len()).ok()?.to_le_bytes());
-    out.extend_from_slice(&first.stamp.boot.0.to_le_bytes());
-    out.extend_from_slice(&times.clone().min()?.to_le_bytes());
-    out.extend_from_slice(&times.max()?.to_le_bytes());
-    parts.put_lists(&mut out);
-    out.extend_from_slice(&u32::try_from(body.len()).ok()?.to_le_bytes());
-    out.extend_from_slice(packed.as_deref().unwrap_or(&body));
-    Some(envelope::seal(out))
+/// A block that is being built. It has no numbers yet: those are given to what is committed, in one go.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    parts: Parts,
+    flags: u8,
+    count: u32,
+    boot: BootId,
+    times: Option<(i64, i64)>,
 }
 
-fn flags(records: &[Arc<Record>]) -> u8 {
-    let of = |record: &Arc<Record>| {
-        let kind = match record.body {
+impl Draft {
+    /// Appends a record, which is of the boot of the first: the place of its device among [`Packed::devices`].
+    /// `None`: it has more readings than fit, and was not put.
+    pub(super) fn put(&mut self, stamp: Stamp, body: &Body) -> Option<usize> {
+        let place = self.parts.put(stamp, body)?;
+        self.flags |= match body {
             Body::Scan(_) => 0,
             Body::Event(_) => EVENTS,
             Body::Description(_) => DESCRIPTIONS,
         };
-        kind | if record.stamp.synced { 0 } else { UNSYNCED }
-    };
-    records.iter().fold(0, |flags, record| flags | of(record))
+        self.flags |= if stamp.synced { 0 } else { UNSYNCED };
+        self.count += 1;
+        self.boot = stamp.boot;
+        let (earliest, latest) = self.times.unwrap_or((stamp.wall_ns, stamp.wall_ns));
+        self.times = Some((earliest.min(stamp.wall_ns), latest.max(stamp.wall_ns)));
+        Some(place)
+    }
+
+    /// About how many bytes it has by now, uncompressed.
+    pub(super) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Compresses it.
+    pub(super) fn pack(self) -> Packed {
+        let (lists, body) = self.parts.close();
+        let (length, mut flags) = (body.len(), self.flags);
+        let packed = (length >= WORTH_COMPRESSING).then(|| lz4_flex::block::compress(&body));
+        let packed = packed.filter(|packed| packed.len() < length);
+        flags |= if packed.is_some() { COMPRESSED } else { 0 };
+        Packed {
+            lists,
+            flags,
+            count: self.count,
+            boot: self.boot,
+            times: self.times.unwrap_or_default(),
+            length,
+            body: packed.unwrap_or(body),
+        }
+    }
+}
+
+/// A block that lacks nothing but its numbers.
+#[derive(Debug)]
+pub(super) struct Packed {
+    lists: Lists,
+    flags: u8,
+    count: u32,
+    boot: BootId,
+    times: (i64, i64),
+    /// Of the body, uncompressed.
+    length: usize,
+    body: Vec<u8>,
+}
+
+impl Packed {
+    /// Its devices, in the order in which they came first.
+    pub(super) fn devices(&self) -> &[Share] {
+        &self.lists.devices
+    }
+
+    /// The value of the block whose records are numbered from `first` on, and those of each of its devices from `firsts` on.
+    pub(super) fn seal(
+        &self,
+        stream: StreamId,
+        first: u64,
+        firsts: &[u64],
+        id: impl FnMut(&Arc<Schema>) -> SchemaId,
+    ) -> Vec<u8> {
+        let mut out = envelope::begin(Kind::Block, &first.to_be_bytes(), u64::from(stream.0));
+        out.reserve(self.body.len() + 64 + 24 * self.lists.devices.len());
+        out.extend_from_slice(&[VERSION, self.flags]);
+        out.extend_from_slice(&stream.0.to_le_bytes());
+        out.extend_from_slice(&first.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.boot.0.to_le_bytes());
+        out.extend_from_slice(&self.times.0.to_le_bytes());
+        out.extend_from_slice(&self.times.1.to_le_bytes());
+        self.lists.put(&mut out, firsts, id);
+        let length = u32::try_from(self.length).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&self.body);
+        envelope::seal(out)
+    }
+}
+
+/// The value of a block of `records`, which follow one another in `seq` and, of each device, in `device_seq`, and are of
+/// one stream and boot. `None`: there are none, or more readings than a block can have.
+pub(super) fn encode(
+    records: &[Arc<Record>],
+    id: impl FnMut(&Arc<Schema>) -> SchemaId,
+) -> Option<Vec<u8>> {
+    let first = records.first()?;
+    let (mut draft, mut firsts) = (Draft::default(), Vec::new());
+    for record in records {
+        if draft.put(record.stamp, &record.body)? == firsts.len() {
+            firsts.push(record.device_seq);
+        }
+    }
+    let packed = draft.pack();
+    Some(packed.seal(first.stream, first.seq, &firsts, id))
 }
 
 /// Reads the header of a block's payload; what is left is the body.

@@ -120,7 +120,7 @@ impl<'a> Found<'a> {
 }
 
 /// A block's records, of which there is at least one, and the bytes they take.
-struct Kept {
+pub(super) struct Kept {
     records: Arc<[Arc<Record>]>,
     bytes: usize,
 }
@@ -150,15 +150,20 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// Adds the block that follows.
-    pub(super) fn push(&mut self, block: Vec<Arc<Record>>) {
+    /// Adds the block that follows: those that go for it, to be freed without the lock.
+    pub(super) fn push(&mut self, block: Vec<Arc<Record>>) -> Vec<Kept> {
         let block = Kept::new(block);
         self.bytes = self.bytes.saturating_add(block.bytes);
         self.blocks.push_back(block);
-        while self.bytes > MOST_RECENT && self.blocks.len() > 1 {
-            let oldest = self.blocks.pop_front().map_or(0, |oldest| oldest.bytes);
-            self.bytes = self.bytes.saturating_sub(oldest);
+        let mut gone = Vec::new();
+        while self.bytes > MOST_RECENT
+            && self.blocks.len() > 1
+            && let Some(oldest) = self.blocks.pop_front()
+        {
+            self.bytes = self.bytes.saturating_sub(oldest.bytes);
+            gone.push(oldest);
         }
+        gone
     }
 
     pub(super) fn clear(&mut self) {
@@ -312,7 +317,7 @@ mod tests {
     fn what_is_kept_is_bounded_in_bytes() {
         let (mut recent, mut decoded) = (Recent::default(), Decoded::default());
         for n in 0..100 {
-            recent.push(block(n * 10, 10, 10_000));
+            drop(recent.push(block(n * 10, 10, 10_000)));
             decoded.push(block(n * 10, 10, 10_000));
         }
         assert!(recent.bytes <= MOST_RECENT && decoded.bytes <= MOST_LOADED);

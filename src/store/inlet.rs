@@ -57,7 +57,9 @@ struct Waiting {
     scans: VecDeque<(u64, Observation)>,
     others: VecDeque<(u64, Observation)>,
     arrived: u64,
+    /// Of all that waits, what was taken ahead included.
     weight: usize,
+    ahead: usize,
     overflow: BTreeMap<Option<Name>, Overflow>,
     /// The last description of each device: a new stream begins with them.
     described: BTreeMap<Name, Arc<Description>>,
@@ -178,10 +180,28 @@ impl Queue {
         self.lock().left.take()
     }
 
+    /// Takes scans, oldest first, up to about `most` readings, up to the first observation that is none. They count as
+    /// waiting until the next [`Self::take`].
+    pub(super) fn take_ahead(&self, most: usize) -> Vec<Observation> {
+        let mut waiting = self.lock();
+        let (mut taken, mut left) = (Vec::new(), most);
+        while left > 0
+            && waiting.overflow.is_empty()
+            && waiting.scan_is_first()
+            && let Some((_, scan)) = waiting.scans.pop_front()
+        {
+            left = left.saturating_sub(weight(&scan));
+            waiting.ahead = waiting.ahead.saturating_add(weight(&scan));
+            taken.push(scan);
+        }
+        taken
+    }
+
     /// Takes what waits, oldest first, up to about `most` readings, with an event for each device of which
-    /// something fell out.
+    /// something fell out. What was taken ahead does not wait any more.
     pub(super) fn take(&self, most: usize) -> Vec<Observation> {
         let mut waiting = self.lock();
+        waiting.weight = (waiting.weight).saturating_sub(std::mem::take(&mut waiting.ahead));
         let mut taken: Vec<Observation> = std::mem::take(&mut waiting.overflow)
             .into_iter()
             .map(|(device, lost)| Observation {
@@ -190,12 +210,11 @@ impl Queue {
             })
             .collect();
         let mut left = most;
-        while let Some(observation) = waiting.pop() {
+        while left > 0
+            && let Some(observation) = waiting.pop()
+        {
             left = left.saturating_sub(weight(&observation));
             taken.push(observation);
-            if left == 0 {
-                break;
-            }
         }
         taken
     }
@@ -203,19 +222,23 @@ impl Queue {
 
 impl Waiting {
     fn has_any(&self) -> bool {
-        !self.scans.is_empty() || !self.others.is_empty() || !self.overflow.is_empty()
+        self.weight > 0 || !self.overflow.is_empty()
     }
 
     fn has(&self, least: usize) -> bool {
         self.weight >= least.max(1) || least <= 1 && self.has_any()
     }
 
-    fn pop(&mut self) -> Option<Observation> {
-        let scan_first = match (self.scans.front(), self.others.front()) {
+    /// Whether the oldest of what waits is a scan.
+    fn scan_is_first(&self) -> bool {
+        match (self.scans.front(), self.others.front()) {
             (Some((scan, _)), Some((other, _))) => scan < other,
             (scan, _) => scan.is_some(),
-        };
-        let queue = if scan_first {
+        }
+    }
+
+    fn pop(&mut self) -> Option<Observation> {
+        let queue = if self.scan_is_first() {
             &mut self.scans
         } else {
             &mut self.others

@@ -27,7 +27,7 @@ use super::shared::{Shared, State};
 use super::{Store, StoreSettings};
 use crate::reading::{Body, Clock, Detail, Event, EventName, Observation, StreamId};
 use crate::support::backoff::Backoff;
-use gather::{MOST_GATHERED, Pending};
+use gather::{ENOUGH, Gathered, Pending};
 
 pub use maintenance::Maintenance;
 
@@ -51,6 +51,8 @@ pub struct Writer {
     letters: Letters,
     /// To go before what waits in the inlet: events of the store's own, and what a failed commit had taken.
     own: VecDeque<Observation>,
+    /// Built while the last commit synced, to go behind all of that.
+    ahead: Gathered,
     /// Numbered, and not yet durable; between a commit that failed and the next opening it is not known whether they are.
     pending: Vec<Pending>,
     /// Of refusals: to go with the next block.
@@ -78,7 +80,8 @@ impl Drop for Writer {
         drop(self.shared.set_engine(None));
         self.shared.state().closed = true;
         self.shared.written.notify_waiters();
-        let own = std::mem::take(&mut self.own);
+        let mut own = std::mem::take(&mut self.own);
+        own.extend(std::mem::take(&mut self.ahead).taken_out());
         let pending = gather::taken_out(&mut self.pending);
         if !own.is_empty() || !pending.is_empty() {
             self.shared.queue.leave(Left { pending, own });
@@ -122,6 +125,7 @@ impl Writer {
             checkpoint: Checkpoint::default(),
             letters: Letters::default(),
             own: VecDeque::new(),
+            ahead: Gathered::default(),
             pending: Vec::new(),
             notes: Vec::new(),
             telling: Holes::default(),
@@ -222,7 +226,7 @@ impl Writer {
     fn window_is_over(&self) -> bool {
         self.last_commit
             .is_none_or(|last| last.elapsed() >= self.settings.commit_window)
-            || self.shared.queue.has(MOST_GATHERED)
+            || self.shared.queue.has(ENOUGH)
     }
 
     /// Sleeps until something is due. Without anything to write there is no deadline, and no wake-up.
@@ -263,7 +267,7 @@ impl Writer {
             .into_iter()
             .flatten()
             .min();
-        let least = if wanted { 1 } else { MOST_GATHERED };
+        let least = if wanted { 1 } else { ENOUGH };
         self.shared.queue.wait(least, until);
     }
 

@@ -80,6 +80,12 @@ impl Memory {
         matches!(self.schemas.get(place), Some(Some(_)))
     }
 
+    /// Whether a scan of so many readings fits, also where its schema begins with it.
+    pub(super) fn has_room(&self, readings: usize) -> bool {
+        let most = readings.saturating_mul(2).saturating_add(self.readings);
+        most <= MAX_READINGS
+    }
+
     /// Has a schema take over the last numbers of another one, or none.
     pub(super) fn begin(&mut self, place: usize, like: Option<usize>) -> Option<()> {
         let points = match like {

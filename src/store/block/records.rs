@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Header;
 use super::body;
 use super::readings::Memory;
-use super::{DeviceSpan, Header};
 use crate::reading::{Body, Description, Event, MapHash, Name, Record, Scan, Schema, Stamp};
 use crate::store::bytes::{Bytes, put_signed, put_text, put_varint};
 use crate::store::schema::SchemaId;
@@ -13,13 +13,51 @@ use crate::store::schema::SchemaId;
 /// The least that a record takes in the heads.
 const LEAST_HEAD: usize = 4;
 
+/// A device's records in a block that has no numbers yet.
+#[derive(Debug)]
+pub(in crate::store) struct Share {
+    /// The device; `None`: the gateway.
+    pub(in crate::store) device: Option<Name>,
+    /// How many, at least one.
+    pub(in crate::store) count: u64,
+}
+
+/// The lists of a block's header, but for the numbers.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    pub(super) devices: Vec<Share>,
+    /// Each with the place of its device.
+    schemas: Vec<(Arc<Schema>, usize)>,
+}
+
+impl Lists {
+    /// Appends them; the numbers are the first `device_seq` of each device.
+    pub(super) fn put(
+        &self,
+        out: &mut Vec<u8>,
+        firsts: &[u64],
+        mut id: impl FnMut(&Arc<Schema>) -> SchemaId,
+    ) {
+        put_varint(out, self.devices.len() as u64);
+        for (share, first) in self.devices.iter().zip(firsts) {
+            put_text(out, share.device.as_ref().map_or("", Name::as_str));
+            put_varint(out, *first);
+            put_varint(out, share.count);
+        }
+        put_varint(out, self.schemas.len() as u64);
+        for (schema, device) in &self.schemas {
+            put_varint(out, u64::from(id(schema)));
+            put_varint(out, *device as u64);
+        }
+    }
+}
+
 /// A block that is being built: the lists of its header, and the parts of its body.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Parts {
-    devices: Vec<DeviceSpan>,
+    lists: Lists,
     device_places: HashMap<Option<Name>, usize>,
-    schemas: Vec<(SchemaId, usize)>,
-    /// By the address of the schema, which the records keep: no names are compared for each scan.
+    /// By the address of the schema, which the lists keep: no names are compared for each scan.
     schema_places: HashMap<usize, usize>,
     /// The latest schema of a map and number of points: devices of one model have much in common.
     alike: HashMap<(MapHash, usize), usize>,
@@ -31,45 +69,40 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Appends a record. `None`: there are more readings than a block can have.
-    pub(super) fn put(
-        &mut self,
-        record: &Record,
-        id: &mut impl FnMut(&Arc<Schema>) -> SchemaId,
-    ) -> Option<()> {
-        let kind = match &record.body {
+    /// Appends a record: the place of its device in the list. `None`: it has more readings than fit, and was not put.
+    pub(super) fn put(&mut self, stamp: Stamp, body: &Body) -> Option<usize> {
+        if matches!(body, Body::Scan(scan) if !self.memory.has_room(scan.readings.len())) {
+            return None;
+        }
+        let kind = match body {
             Body::Scan(scan) => u8::from(scan.full) << 3,
             Body::Event(_) => 1,
             Body::Description(_) => 2,
         };
-        self.heads.push(kind | u8::from(record.stamp.synced) << 2);
-        let (wall, boot) = differences(record.stamp, self.before);
+        self.heads.push(kind | u8::from(stamp.synced) << 2);
+        let (wall, boot) = differences(stamp, self.before);
         put_signed(&mut self.heads, boot);
         put_signed(&mut self.heads, wall.wrapping_sub(boot));
-        self.before = record.stamp;
-        match &record.body {
-            Body::Scan(scan) => self.put_scan(scan, record.device_seq, id)?,
+        self.before = stamp;
+        match body {
+            Body::Scan(scan) => self.put_scan(scan),
             Body::Event(event) => {
-                let place = self.device(event.device.as_ref(), record.device_seq);
+                let place = self.device(event.device.as_ref());
                 put_varint(&mut self.heads, place as u64);
                 body::put_event(&mut self.values, event);
+                Some(place)
             }
             Body::Description(description) => {
-                let place = self.device(Some(&description.device), record.device_seq);
+                let place = self.device(Some(&description.device));
                 put_varint(&mut self.heads, place as u64);
                 body::put_description(&mut self.values, description);
+                Some(place)
             }
         }
-        Some(())
     }
 
-    fn put_scan(
-        &mut self,
-        scan: &Scan,
-        seq: u64,
-        id: &mut impl FnMut(&Arc<Schema>) -> SchemaId,
-    ) -> Option<()> {
-        let place = self.schema(scan, seq, id);
+    fn put_scan(&mut self, scan: &Scan) -> Option<usize> {
+        let (place, device) = self.schema(scan);
         put_varint(&mut self.heads, place as u64);
         if !self.memory.knows(place) {
             let model = (scan.schema.map, scan.readings.len());
@@ -79,71 +112,58 @@ impl Parts {
         }
         put_varint(&mut self.heads, scan.readings.len() as u64);
         let out = (&mut self.kinds, &mut self.values);
-        self.memory.put(out, place, &scan.readings)
+        self.memory.put(out, place, &scan.readings)?;
+        Some(device)
     }
 
-    fn device(&mut self, device: Option<&Name>, seq: u64) -> usize {
+    fn device(&mut self, device: Option<&Name>) -> usize {
+        let devices = &mut self.lists.devices;
         let place = *self
             .device_places
             .entry(device.cloned())
-            .or_insert(self.devices.len());
-        match self.devices.get_mut(place) {
-            Some(span) => span.count += 1,
-            None => self.devices.push(DeviceSpan {
+            .or_insert(devices.len());
+        match devices.get_mut(place) {
+            Some(share) => share.count += 1,
+            None => devices.push(Share {
                 device: device.cloned(),
-                first: seq,
                 count: 1,
             }),
         }
         place
     }
 
-    fn schema(
-        &mut self,
-        scan: &Scan,
-        seq: u64,
-        id: &mut impl FnMut(&Arc<Schema>) -> SchemaId,
-    ) -> usize {
+    /// The places of a scan's schema and device.
+    fn schema(&mut self, scan: &Scan) -> (usize, usize) {
         let pointer = Arc::as_ptr(&scan.schema).addr();
-        if let Some(&place) = self.schema_places.get(&pointer) {
-            let device = self.schemas.get(place).map(|(_, device)| *device);
-            if let Some(span) = device.and_then(|device| self.devices.get_mut(device)) {
-                span.count += 1;
+        let known = self.schema_places.get(&pointer).copied();
+        let known = known.and_then(|place| Some((place, self.lists.schemas.get(place)?.1)));
+        if let Some((place, device)) = known {
+            if let Some(share) = self.lists.devices.get_mut(device) {
+                share.count += 1;
             }
-            return place;
+            return (place, device);
         }
-        let place = self.schemas.len();
-        let device = self.device(Some(&scan.schema.device), seq);
-        self.schemas.push((id(&scan.schema), device));
+        let place = self.lists.schemas.len();
+        let device = self.device(Some(&scan.schema.device));
+        self.lists.schemas.push((Arc::clone(&scan.schema), device));
         self.schema_places.insert(pointer, place);
-        place
+        (place, device)
     }
 
-    /// Appends the lists of devices and schemas.
-    pub(super) fn put_lists(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.devices.len() as u64);
-        for span in &self.devices {
-            put_text(out, span.device.as_ref().map_or("", Name::as_str));
-            put_varint(out, span.first);
-            put_varint(out, span.count);
-        }
-        put_varint(out, self.schemas.len() as u64);
-        for (id, device) in &self.schemas {
-            put_varint(out, u64::from(*id));
-            put_varint(out, *device as u64);
-        }
+    /// How long the body is, about.
+    pub(super) fn len(&self) -> usize {
+        self.heads.len() + self.kinds.len() + self.values.len()
     }
 
-    /// The body, uncompressed.
-    pub(super) fn body(&self) -> Vec<u8> {
-        let length = self.heads.len() + self.kinds.len() + self.values.len();
-        let mut out = Vec::with_capacity(length + 8);
+    /// The lists, and the body, uncompressed.
+    pub(super) fn close(self) -> (Lists, Vec<u8>) {
+        let mut out = Vec::with_capacity(self.len() + 8);
         put_varint(&mut out, self.heads.len() as u64);
         put_varint(&mut out, self.kinds.len() as u64);
         for part in [&self.heads, &self.kinds, &self.values] {
             out.extend_from_slice(part);
         }
-        out
+        (self.lists, out)
     }
 }
 

@@ -1,48 +1,62 @@
 //! One commit: what gathered becomes numbered records, blocks, and durable with one sync.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::gather::Pending;
+use super::gather::{FULL, Pending};
 use super::{MARK_EVERY, MOST_UNWRITTEN, SYNC_WITHIN, WRITE_WITHIN, Writer};
 use crate::reading::{Event, EventName};
-use crate::store::block;
 use crate::store::checkpoint::Checkpoint;
 use crate::store::engine::{EngineError, Kind, Write};
 use crate::store::envelope;
 use crate::store::holes::Holes;
+use crate::store::inlet::Queue;
+
+/// Ends the building ahead, also where the engine panics.
+struct Over<'a>(&'a AtomicBool, &'a Queue);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.ring();
+    }
+}
 
 impl Writer {
     /// Commits what gathered, with all notes that wait. After an error the records are pending still.
     pub(super) fn commit(&mut self) -> Result<(), EngineError> {
         self.last_commit = Some(Instant::now());
         self.take_refusals()?;
-        self.number();
-        let mut writes = self.block_writes();
+        let blocks = self.number();
+        let mut writes = self.shared.schemas().definitions();
+        writes.extend(blocks);
         writes.extend(self.note_writes());
         if self.checkpoint_due {
             writes.push(self.checkpoint_after());
         }
         if !writes.is_empty() {
-            self.shared.engine()?.append(writes, true)?;
+            self.append(writes)?;
             self.committed();
         }
         Ok(())
     }
 
-    /// The pending blocks, behind the definitions of the schemas that are new in them.
-    fn block_writes(&self) -> Vec<Write> {
-        let blocks = self.pending.iter().map(|block| {
-            let (first, mut schemas) = (block.first(), self.shared.schemas());
-            Write {
-                kind: Kind::Block,
-                key: first.to_be_bytes().to_vec(),
-                value: block::encode(&block.records, |schema| schemas.use_for(schema, first)),
-            }
-        });
-        let blocks: Vec<Write> = blocks.collect();
-        let mut writes = self.shared.schemas().definitions();
-        writes.extend(blocks);
-        writes
+    /// Makes it durable. Where more than a block waits already, it is built meanwhile: the disk does not wait for the
+    /// processor, nor that for the disk.
+    fn append(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
+        let (engine, queue) = (self.shared.engine()?, &self.shared.queue);
+        if !queue.has(FULL) {
+            return engine.append(writes, true);
+        }
+        let (ahead, room, over) = (&mut self.ahead, &mut self.room, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("store ahead".to_owned());
+            let built = builder.spawn_scoped(scope, || ahead.gather_ahead(queue, room, &over));
+            // Without the thread it is built later.
+            drop(built);
+            let _over = Over(&over, queue);
+            engine.append(writes, true)
+        })
     }
 
     /// The checkpoint as it is on disk now, but for `change`. What it says becomes so only once it is durable.
@@ -81,12 +95,13 @@ impl Writer {
         self.unsynced = false;
         self.last_sync = Instant::now();
         self.backoff.connected(Instant::now());
+        let mut gone = Vec::new();
         let recovered = {
             let mut state = self.shared.state();
             if let Some(end) = self.pending.last().map(Pending::end) {
                 for block in std::mem::take(&mut self.pending) {
                     (self.checkpoint).tell(block.first(), block.end(), block.tells);
-                    state.recent.push(block.records);
+                    gone.extend(state.recent.push(block.records));
                 }
                 self.telling = Holes::default();
                 state.next = end;

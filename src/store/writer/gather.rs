@@ -1,20 +1,28 @@
-//! What gathered on its way into blocks: cut where one is full, numbered, and taken back where the disk did not take it.
+//! What gathered on its way into blocks: built, numbered, and taken back where the disk did not take it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Writer;
+use super::retention::Room;
 use crate::reading::{Body, Observation, Record};
-use crate::store::block::body;
+use crate::store::block::{Draft, Packed, body};
+use crate::store::engine::{Kind, Write};
 use crate::store::holes::Holes;
-use crate::store::inlet::{MOST_WAITING, weight};
+use crate::store::inlet::{MOST_WAITING, Queue, weight};
 
 /// A block is full with so many readings, an observation counted as the inlet does: larger ones get little smaller, and
 /// whoever reads a hundred records decodes all of it.
-const FULL: usize = 20_000;
-/// So many readings do not wait for the window, which could be longer than the inlet lasts, and are the most that one commit
-/// takes out of it. Half of what it holds: the other half takes what comes while the disk syncs.
-pub(super) const MOST_GATHERED: usize = MOST_WAITING / 2;
+pub(super) const FULL: usize = 20_000;
+/// It is full with so many bytes, too: with long texts, few readings are many.
+const FULL_BYTES: usize = 1 << 20;
+/// Most readings that one commit takes: half of what the inlet holds, so that the other half takes what comes while the
+/// disk syncs.
+const MOST_GATHERED: usize = MOST_WAITING / 2;
+/// So many do not wait for the window, which could be longer than the inlet lasts. Fewer than a commit takes: where more come
+/// all the time, the disk is not idle until the last of them is there.
+pub(super) const ENOUGH: usize = MOST_WAITING * 2 / 5;
 
 /// A block's records: numbered, and not yet durable.
 #[derive(Debug)]
@@ -38,60 +46,119 @@ impl Pending {
     }
 }
 
-/// Observations, cut into blocks.
-#[derive(Default)]
-struct Gathered {
-    blocks: Vec<Vec<Observation>>,
-    /// Of the last block.
+/// What goes into a block, each with the place of its device there.
+type Placed = Vec<(usize, Observation)>;
+
+/// A block that still grows.
+#[derive(Debug, Default)]
+struct Growing {
+    observations: Placed,
+    draft: Draft,
     weight: usize,
-    /// Of those before.
-    before: usize,
+}
+
+/// Observations built into blocks, without numbers. They stay so until a commit takes them, whatever becomes of others.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    full: Vec<(Placed, Packed)>,
+    last: Growing,
+    /// Of all.
+    weight: usize,
 }
 
 impl Gathered {
     fn put(&mut self, observation: Observation) {
         // A block is of one boot; there is a second one in tests only.
-        let goes = |block: &&mut Vec<Observation>| {
-            let boot = block.first().map(|first| first.stamp.boot);
-            self.weight < FULL && boot == Some(observation.stamp.boot)
+        let boot = self
+            .last
+            .observations
+            .first()
+            .map(|(_, first)| first.stamp.boot);
+        if boot.is_some_and(|boot| boot != observation.stamp.boot) {
+            self.close();
+        }
+        let last = &mut self.last;
+        let Some(place) = last.draft.put(observation.stamp, &observation.body) else {
+            log::error!("a scan of more than two million readings is too large for the store");
+            return;
         };
         let weight = weight(&observation);
-        match self.blocks.last_mut().filter(goes) {
-            Some(block) => block.push(observation),
-            None => {
-                self.before += std::mem::take(&mut self.weight);
-                self.blocks.push(vec![observation]);
-            }
-        }
         self.weight += weight;
+        last.weight += weight;
+        last.observations.push((place, observation));
+        if last.weight >= FULL || last.draft.len() >= FULL_BYTES {
+            self.close();
+        }
+    }
+
+    /// What comes next begins a block.
+    fn close(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        if !last.observations.is_empty() {
+            self.full.push((last.observations, last.draft.pack()));
+        }
+    }
+
+    /// Adds what comes behind this.
+    fn append(&mut self, mut behind: Self) {
+        if behind.weight == 0 {
+            return;
+        }
+        self.close();
+        self.full.append(&mut behind.full);
+        self.last = behind.last;
+        self.weight += behind.weight;
+    }
+
+    /// Builds blocks of scans that wait or come, as many as one commit takes, until it is `over` and the bell rings. Scans
+    /// only: what events tell and which descriptions are wanted depends on what is durable by then.
+    pub(super) fn gather_ahead(&mut self, queue: &Queue, room: &mut Room, over: &AtomicBool) {
+        let mut ahead = 0;
+        while !over.load(Ordering::Relaxed) && self.weight < MOST_GATHERED {
+            let scans = queue.take_ahead(FULL);
+            if scans.is_empty() {
+                return;
+            }
+            for scan in scans {
+                ahead += weight(&scan);
+                if !room.turns_away(&scan) {
+                    self.put(scan);
+                }
+            }
+            queue.wait(ahead + FULL, None);
+        }
+    }
+
+    /// The observations, as they came.
+    pub(super) fn taken_out(self) -> impl Iterator<Item = Observation> {
+        let full = self.full.into_iter().map(|(observations, _)| observations);
+        let all = full.chain([self.last.observations]).flatten();
+        all.map(|(_, observation)| observation)
     }
 }
 
 impl Writer {
-    /// Takes what gathered, block by block, and gives each record its numbers.
-    pub(super) fn number(&mut self) {
+    /// Takes what gathered and gives each record its numbers: the blocks to write.
+    pub(super) fn number(&mut self) -> Vec<Write> {
         let mut gathered = Gathered::default();
-        self.own.drain(..).for_each(|own| gathered.put(own));
-        self.tell().into_iter().for_each(|told| gathered.put(told));
-        let room = MOST_GATHERED.saturating_sub(gathered.before + gathered.weight);
-        if room > 0 {
-            let taken = self.shared.queue.take(room);
-            taken.into_iter().for_each(|one| gathered.put(one));
-        }
-        for block in gathered.blocks {
-            let mut records = Vec::with_capacity(block.len());
-            for observation in block {
-                if self.is_wanted(&observation) {
-                    records.push(Arc::new(self.numbered(observation)));
-                }
+        let mut own = std::mem::take(&mut self.own);
+        own.extend(self.tell());
+        for observation in own {
+            if self.is_wanted(&observation) {
+                gathered.put(observation);
             }
-            if records.is_empty() {
-                continue;
-            }
-            let tells = told_by(&records);
-            self.checkpoint_due |= !tells.is_empty();
-            self.pending.push(Pending { records, tells });
         }
+        gathered.append(std::mem::take(&mut self.ahead));
+        let room = MOST_GATHERED.saturating_sub(gathered.weight);
+        for observation in self.shared.queue.take(room) {
+            if self.is_wanted(&observation) {
+                gathered.put(observation);
+            }
+        }
+        gathered.close();
+        let full = gathered.full.into_iter();
+        full.map(|(observations, packed)| self.numbered(observations, &packed))
+            .collect()
     }
 
     /// Events of what is due to be told. Until they are durable it stays untold.
@@ -125,19 +192,50 @@ impl Writer {
         }
     }
 
-    fn numbered(&mut self, observation: Observation) -> Record {
-        let device = observation.body.device().cloned();
-        let seq = self.checkpoint.next;
-        self.checkpoint.next = seq.saturating_add(1);
-        let counter = self.checkpoint.counters.entry(device).or_default();
-        let device_seq = counter.next;
-        counter.next = device_seq.saturating_add(1);
-        Record {
-            stream: self.checkpoint.stream,
-            seq,
-            device_seq,
-            stamp: observation.stamp,
-            body: observation.body,
+    /// Gives the records of a block their numbers, after which they are pending.
+    fn numbered(&mut self, observations: Placed, packed: &Packed) -> Write {
+        let (stream, first) = (self.checkpoint.stream, self.checkpoint.next);
+        let counters = &mut self.checkpoint.counters;
+        let mut next: Vec<u64> = (packed.devices().iter())
+            .map(|share| {
+                let counter = counters.entry(share.device.clone()).or_default();
+                let first = counter.next;
+                counter.next = first.saturating_add(share.count);
+                first
+            })
+            .collect();
+        let value = {
+            let mut schemas = self.shared.schemas();
+            packed.seal(stream, first, &next, |schema| {
+                schemas.use_for(schema, first)
+            })
+        };
+        let number = |(seq, (place, observation)): (u64, (usize, Observation))| {
+            let device_seq = next.get_mut(place).map_or(0, |next| {
+                let device_seq = *next;
+                *next = device_seq.saturating_add(1);
+                device_seq
+            });
+            Arc::new(Record {
+                stream,
+                seq,
+                device_seq,
+                stamp: observation.stamp,
+                body: observation.body,
+            })
+        };
+        let records: Vec<_> = (first..).zip(observations).map(number).collect();
+        let pending = Pending {
+            tells: told_by(&records),
+            records,
+        };
+        self.checkpoint.next = pending.end();
+        self.checkpoint_due |= !pending.tells.is_empty();
+        self.pending.push(pending);
+        Write {
+            kind: Kind::Block,
+            key: first.to_be_bytes().to_vec(),
+            value: Some(value),
         }
     }
 

@@ -1,8 +1,10 @@
 //! A commit of several blocks: they go in one sync, and where it fails all of their records come once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use forebay::reading::{Body, EventName, Outlet, RangeSet, Record};
+use forebay::reading::{Body, Detail, EventName, Outlet, RangeSet, Reading, Record, Value};
 use forebay::store::settings::Start;
 
 use super::rigged::{EIO, ENOSPC, How, Op, Rigged};
@@ -40,6 +42,26 @@ async fn all_that_gathered_goes_in_one_sync_block_by_block() {
     let records = stepped.records(1).await;
     assert_complete(&records);
     assert_eq!(scans(&records), 9);
+}
+
+#[tokio::test]
+async fn long_texts_fill_a_block_before_its_readings_do() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.settle();
+    for n in 0..25 {
+        let mut long = scan("press", n, 3);
+        if let Body::Scan(scan) = &mut long.body {
+            let text = Value::Text("x".repeat(100 << 10).into());
+            scan.readings[2] = Some(Reading::good(text));
+        }
+        stepped.inlet.put(long);
+    }
+    stepped.writer.turn();
+    assert_eq!(rigged.batches(), [1, 3], "of a mebibyte and a little more");
+    let records = stepped.records(1).await;
+    assert_complete(&records);
+    assert_eq!(scans(&records), 25);
 }
 
 #[tokio::test]
@@ -82,6 +104,76 @@ async fn of_a_batch_of_blocks_all_comes_once_however_it_fails() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_built_while_a_commit_syncs_comes_behind_it_however_that_ends() {
+    let ends = [
+        None,
+        Some(How::Fails(ENOSPC)),
+        Some(How::Lies(EIO)),
+        Some(How::Torn(0b1001)),
+        Some(How::Panics),
+        Some(How::PanicsAfter),
+    ];
+    for how in ends {
+        let rigged = Rigged::default();
+        let mut stepped = Stepped::open(rigged.clone(), &plain());
+        stepped.settle();
+        // Far longer than it takes to build what waits beside the commit: three blocks, and the first part of a fourth.
+        rigged.set_pace(Duration::from_millis(100));
+        how.into_iter().for_each(|how| rigged.order(Op::Block, how));
+        put_full(&stepped, 0..8);
+        stepped.inlet.put(scan("press", 8, 3));
+        stepped.inlet.put(description("press", "a"));
+        stepped.inlet.put(scan("oven", 9, 3));
+        let inlet = stepped.inlet.clone();
+        let turned = catch_unwind(AssertUnwindSafe(|| stepped.writer.turn()));
+        rigged.set_pace(Duration::ZERO);
+        if turned.is_err() {
+            stepped.kill();
+            stepped = Stepped::open_with(rigged, &plain(), &inlet);
+        }
+        stepped.settle();
+        let records = stepped.records(1).await;
+        assert_complete(&records);
+        let what = records.iter().filter_map(|record| match &record.body {
+            Body::Scan(scan) => match scan.readings[0].as_ref()?.value()? {
+                Value::Int(n) => Some(n / 1_000_003),
+                _ => None,
+            },
+            // With descriptions a new writer begins.
+            Body::Description(_) | Body::Event(_) => None,
+        });
+        let what: Vec<i64> = what.collect();
+        assert_eq!(what, (0..10).collect::<Vec<_>>(), "{how:?}");
+        let of_press = records
+            .iter()
+            .filter(|record| record.body.device() == Some(&name("press")));
+        let numbers: Vec<u64> = of_press.map(|record| record.device_seq).collect();
+        assert_eq!(numbers, (1..=10).collect::<Vec<_>>(), "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_ahead_counts_as_waiting() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.settle();
+    rigged.set_pace(Duration::from_millis(100));
+    rigged.order(Op::Block, How::Fails(ENOSPC));
+    put_full(&stepped, 0..9);
+    stepped.writer.turn();
+    // Five could not be committed, four were built ahead: five more have room, of eight three fall out.
+    put_full(&stepped, 9..17);
+    stepped.settle();
+    let records = stepped.records(1).await;
+    assert_complete(&records);
+    assert_eq!(scans(&records), 14);
+    let lost = records
+        .iter()
+        .find_map(|record| told(record, EventName::BufferOverflow, "count"));
+    assert_eq!(lost, Some(Detail::Int(3)));
 }
 
 #[tokio::test]

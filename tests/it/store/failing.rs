@@ -251,12 +251,7 @@ async fn a_slow_disk_holds_up_sending_before_a_crash_could_repeat_too_much() {
     }
     stepped.settle();
     let Stepped { store, writer, .. } = stepped;
-    rigged.order_after(
-        Op::Notes,
-        0,
-        u32::MAX,
-        How::Slow(Duration::from_millis(100)),
-    );
+    rigged.set_pace(Duration::from_millis(100));
     let thread = std::thread::spawn(|| writer.run());
     let (mut next, mut most) = (1, 0);
     loop {

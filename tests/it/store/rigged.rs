@@ -40,7 +40,6 @@ pub(super) enum How {
     Torn(u8),
     Panics,
     PanicsAfter,
-    Slow(Duration),
 }
 
 struct Fault {
@@ -69,6 +68,8 @@ struct Rig {
     table: u64,
     unflushed: u64,
     free: Option<(u64, u64)>,
+    /// What every append takes.
+    pace: Duration,
     /// Something is torn, or was rebuilt, and nobody has taken note of it.
     changed: bool,
     /// How many blocks each batch had that had some.
@@ -192,6 +193,11 @@ impl Rigged {
         self.rig().free = free;
     }
 
+    /// Sets how long every append takes, however it ends.
+    pub(super) fn set_pace(&self, pace: Duration) {
+        self.rig().pace = pace;
+    }
+
     /// How many blocks there were in each batch that had some and went well.
     pub(super) fn batches(&self) -> Vec<usize> {
         self.rig().batches.clone()
@@ -295,10 +301,6 @@ impl Open {
                 work(&mut self.rigged.rig());
                 panic!("on order");
             }
-            Some(How::Slow(time)) => {
-                std::thread::sleep(time);
-                Ok(work(&mut self.rigged.rig()))
-            }
         }
     }
 }
@@ -307,12 +309,11 @@ impl Engine for Open {
     fn append(&self, batch: Vec<Write>, durable: bool) -> Result<(), EngineError> {
         let blocks = batch.iter().filter(|write| write.kind == Kind::Block);
         let sizes = blocks.map(|write| write.value.as_ref().map_or(0, Vec::len) as u64);
-        let bytes: u64 = sizes.sum();
-        let count = batch.iter().filter(|write| write.kind == Kind::Block);
-        let (op, count) = match count.count() {
-            0 => (Op::Notes, 0),
-            count => (Op::Block, count),
-        };
+        let sizes: Vec<u64> = sizes.collect();
+        let (bytes, count): (u64, usize) = (sizes.iter().sum(), sizes.len());
+        let op = if count == 0 { Op::Notes } else { Op::Block };
+        let pace = self.rigged.rig().pace;
+        std::thread::sleep(pace);
         let stopped = self.stopped.load(Ordering::SeqCst);
         let fault = (!stopped).then(|| self.rigged.fault(op)).flatten();
         if let Some(How::Torn(bits)) = fault {

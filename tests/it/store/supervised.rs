@@ -50,7 +50,7 @@ async fn a_writer_that_hangs_ends_the_gateway_and_one_with_nothing_to_do_does_no
     let idle = tokio::time::timeout(PATIENCE * 5 / 2, &mut run).await;
     assert!(idle.is_err(), "{idle:?}");
 
-    rigged.order(Op::Block, How::Slow(BOUND * 60));
+    rigged.set_pace(BOUND * 60);
     let inlet = opened.lock().unwrap()[0].clone();
     inlet.put(scan("press", 1, 3));
     let end = tokio::time::timeout(BOUND, run).await.unwrap().unwrap();
