@@ -22,7 +22,7 @@ mod stepping;
 mod supervised;
 mod telling;
 mod trouble;
-mod unlisted;
+mod unreadable;
 
 use std::sync::Arc;
 use std::time::Duration;

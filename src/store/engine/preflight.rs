@@ -111,8 +111,13 @@ fn check_version(keyspace: &Path) -> Result<(), EngineError> {
         return Err(damaged("`current`"));
     };
     let number = number.try_into().map_or(u64::MAX, u64::from_le_bytes);
-    let version = fs::read(keyspace.join(format!("v{number}")))
-        .map_err(|_| damaged("its list of tables is missing"))?;
+    let version = match fs::read(keyspace.join(format!("v{number}"))) {
+        Ok(version) => version,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(damaged("its list of tables is missing"));
+        }
+        Err(error) => return Err(error.into()),
+    };
     if xxh3_128(&version).to_le_bytes() != sum {
         return Err(damaged("its list of tables"));
     }

@@ -20,9 +20,17 @@ pub(in crate::store) const PATIENCE: Duration = Duration::from_secs(8);
 const WINDOW: usize = 1 << 20;
 
 /// Which place in the files of the engine in `dir` cannot be read in any of [`TRIES`], where others can: a disk that reads
-/// nothing is away as a whole, and comes back or not. Takes [`PATIENCE`], and as long as the disk takes to read the files.
+/// nothing is away as a whole, and comes back or not. Nor is it the disk where a folder may not be listed: that is for
+/// people. Takes [`PATIENCE`], and as long as the disk takes to read the files.
 pub(in crate::store) fn lasting(dir: &Path) -> Option<String> {
     let mut listed = salvage::list(&dir.join(LIVE)).ok()?;
+    if listed
+        .unlisted
+        .iter()
+        .any(|(_, error)| !is_of_a_place(error))
+    {
+        return None;
+    }
     let folder = listed.unlisted.pop().map(|(folder, _)| Bad::Folder(folder));
     let place = folder.or_else(|| listed.files.iter().find_map(|file| bad(file)))?;
     if !place.stays() {
@@ -35,16 +43,17 @@ pub(in crate::store) fn lasting(dir: &Path) -> Option<String> {
 /// Every file below `dir`, as [`salvage::list`] has them, without those in folders that cannot be listed in any of [`TRIES`].
 ///
 /// # Errors
-/// A folder cannot be listed for another reason than that the disk does not read it; or that is `dir` itself.
+/// `dir` itself cannot be listed, or something in it may not be read: it is all there once that is mended.
 pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut listed = salvage::list(dir)?;
     for _ in 1..TRIES {
-        let listed = salvage::list(dir)?;
         if listed.unlisted.is_empty() {
-            return Ok(listed.files);
+            break;
         }
         std::thread::sleep(PAUSE);
+        listed = salvage::list(dir)?;
     }
-    let listed = salvage::list(dir)?;
+    listed.files.iter().try_for_each(|file| may_be_read(file))?;
     for (folder, error) in listed.unlisted {
         if !is_of_a_place(&error) {
             return Err(error);
@@ -52,6 +61,17 @@ pub(super) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
         log::error!("{}, and is passed over: {error}", Bad::Folder(folder));
     }
     Ok(listed.files)
+}
+
+/// That a file may be read, whether or not it can be.
+fn may_be_read(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let text = format!("{} may not be read: {error}", path.display());
+            Err(io::Error::new(error.kind(), text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What cannot be read.
