@@ -27,6 +27,7 @@ use self::plant::Plant;
 use self::recovery::Recovery;
 use crate::forward::memory::{BOUND, Forwarder};
 use crate::harness::proxy::Proxy;
+use crate::harness::share;
 use crate::harness::tamper::{Protocol, Tamper, Treatment};
 
 /// Messages that may be out.
@@ -56,10 +57,12 @@ enum Fault {
     SwappedAnswers,
     /// Some messages are not taken, and nobody says so.
     NoAnswers,
-    /// Some messages are not taken for now, and the broker says so.
+    /// Some messages are not taken for now, and the broker says so; with MQTT 3.1.1 it closes the connection instead.
     Failures,
     /// The connection is closed by each tenth record.
     ClosedByRecords,
+    /// All that at once.
+    MixedAnswers,
     /// The broker stops in order.
     Stopped,
     /// The broker is killed, and has forgotten everything when it comes back.
@@ -96,7 +99,13 @@ impl Fault {
     ];
 
     /// Of acknowledgements, whatever the broker.
-    const ANSWERS: [Self; 3] = [Self::SwappedAnswers, Self::NoAnswers, Self::ClosedByRecords];
+    const ANSWERS: [Self; 5] = [
+        Self::SwappedAnswers,
+        Self::NoAnswers,
+        Self::Failures,
+        Self::ClosedByRecords,
+        Self::MixedAnswers,
+    ];
 
     /// Of certificates, whatever the broker.
     const TLS: [Self; 2] = [Self::WrongAuthority, Self::Expired];
@@ -112,8 +121,13 @@ impl Fault {
             Self::Throttled => status.confirmed >= 40,
             Self::SlowAnswers | Self::SwappedAnswers => status.confirmed >= 60,
             Self::NoAnswers => status.confirmed >= 60 && told(status, "no answer within"),
-            Self::Failures => told(status, "quota exceeded") || told(status, "could not take it"),
+            Self::Failures => {
+                told(status, "quota exceeded")
+                    || told(status, "could not take it")
+                    || status.connects > 1
+            }
             Self::ClosedByRecords => status.confirmed >= 60 && status.connects > 1,
+            Self::MixedAnswers => status.confirmed >= 60 + share(200, 0),
             Self::QueueDeleted => told(status, "no queue takes it"),
             Self::QueueFull => told(status, "a queue is full"),
             Self::Forbidden => status.link == Link::Stopped,
@@ -124,7 +138,7 @@ impl Fault {
 
     fn ack_timeout(self) -> Duration {
         match self {
-            Self::NoAnswers => SHORT_ACK_TIMEOUT,
+            Self::NoAnswers | Self::MixedAnswers => SHORT_ACK_TIMEOUT,
             _ => ACK_TIMEOUT,
         }
     }
@@ -133,7 +147,9 @@ impl Fault {
     fn longest_pause(self) -> Duration {
         match self {
             // After refusals of the same record, as long as the connection holds.
-            Self::QueueDeleted | Self::QueueFull | Self::Failures => Duration::from_secs(10),
+            Self::QueueDeleted | Self::QueueFull | Self::Failures | Self::MixedAnswers => {
+                Duration::from_secs(10)
+            }
             // The longest back-off of these settings.
             _ => Duration::from_millis(200),
         }
@@ -326,6 +342,7 @@ async fn begin(fault: Fault, peer: &mut impl Peer, plant: &Plant, forwarder: &mu
                 plant.drained(forwarder).await;
             }
         }
+        Fault::MixedAnswers => plant.add_scans(share(200, 0)).await,
         _ if answers::to(fault).is_some() => {}
         _ => peer.harm(fault).await,
     }

@@ -193,7 +193,6 @@ const BROKER: [Fault; 5] = [
 async fn over_amqp_no_fault_loses_or_misplaces_a_record() {
     run_all::<Broker>(&Fault::LINK, 0).await;
     run_all::<Broker>(&Fault::ANSWERS, 1).await;
-    run_all::<Broker>(&[Fault::Failures], 0).await;
     run_all::<Broker>(&OPERATOR, 1).await;
     run_all::<Broker>(&Fault::TLS, 1).await;
 }

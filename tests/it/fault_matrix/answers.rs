@@ -30,8 +30,25 @@ pub(super) fn to(fault: Fault) -> Option<Answers> {
             (0, 0) => Close,
             _ => Pass,
         }),
+        Fault::MixedAnswers => Some(|seq, before| match (mixed(seq, before) % 40, before) {
+            // In the end it is taken, and before so many closings make a dead letter.
+            (_, 4..) => Pass,
+            (0, _) => Swallow,
+            (1, _) => Close,
+            (2..5, _) => Refuse,
+            (5..15, _) => AckLater,
+            _ => Pass,
+        }),
         _ => None,
     }
+}
+
+/// The same for the same coming of the same record, and without any pattern (SplitMix64).
+fn mixed(seq: u64, before: u32) -> u64 {
+    let mut mixed = (seq << 8 | u64::from(before)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
 
 /// The script of it. What is no record passes.

@@ -62,9 +62,9 @@ impl Plant {
     }
 
     /// Commits so many scans at once beside those that are polled: more than a window has room for.
-    pub(super) async fn add_scans(&self, count: u32) {
+    pub(super) async fn add_scans(&self, count: u64) {
         let schema = schema("meter-3");
-        (0..count).for_each(|n| self.opened.put(scan(&schema, n.into())));
+        (0..count).for_each(|n| self.opened.put(scan(&schema, n as f64)));
         self.opened.store.flushed().await;
     }
 

@@ -23,7 +23,8 @@ pub enum Treatment {
     AckLater,
     /// It does not get to the broker, and nobody ever says so.
     Swallow,
-    /// It does not get to the broker, and the client is told that it was not taken. MQTT 3.1.1 has no word for that.
+    /// It does not get to the broker, and the client is told that it was not taken for now. MQTT 3.1.1 has no word for
+    /// that: the connection is closed.
     Refuse,
     /// It does not get to the broker, and the client's connection is closed.
     Close,

@@ -86,12 +86,11 @@ impl Dialect for Link {
                     out.to_server.extend_from_slice(&whole);
                 }
                 Treatment::Swallow => {}
-                Treatment::Refuse => {
-                    assert!(self.has_codes, "MQTT 3.1.1 has no failure codes");
+                Treatment::Refuse if self.has_codes => {
                     let refusal = [PUBACK << 4, 3, id[0], id[1], QUOTA_EXCEEDED];
                     out.to_client.extend_from_slice(&refusal);
                 }
-                Treatment::Close => {
+                Treatment::Refuse | Treatment::Close => {
                     out.close = true;
                     return;
                 }
