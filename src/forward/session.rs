@@ -107,13 +107,16 @@ impl<'a, S: Source> Session<'a, S> {
 
     /// Fills the window, then waits for one thing to happen.
     async fn turn(&mut self) -> Result<(), SessionEnd> {
+        let mut head = self.desk.head.clone();
+        // On its own line: borrowed, it keeps the store from moving its head, and a read may wait for the store.
+        let last = *head.borrow_and_update();
+        // What is in memory goes in this turn, not after one that other tasks have in between.
+        self.read_on(last);
+        self.again = false;
         self.confirm();
         self.fill().map_err(SessionEnd::Broken)?;
         self.tell();
         self.check()?;
-        let mut head = self.desk.head.clone();
-        // On its own line: borrowed, it keeps the store from moving its head, and a read may wait for the store.
-        let last = *head.borrow_and_update();
         self.read_on(last);
         let again = std::mem::take(&mut self.again);
         let idle = self.feeds.iter().any(Feed::is_idle);
