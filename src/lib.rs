@@ -22,7 +22,7 @@
 //! | 1 | [`field`], [`store`], [`payload`], [`upstream`], [`proof`] (the consumer's side) |
 //! | 2 | [`forward`], `simulator` (feature `demo`) |
 //! | 3 | [`config`], [`health`] |
-//! | 4 | [`gateway`]: builds the tasks from a configuration; the only place that spawns |
+//! | 4 | [`gateway`]: builds the tasks from a configuration; the only place that spawns what outlives a call |
 //! | 5 | [`cli`] |
 //!
 //! # Invariants

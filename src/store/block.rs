@@ -1,4 +1,4 @@
-//! A block of consecutive records: what one commit writes, under the first `seq` in it.
+//! A block of consecutive records, under the first `seq` in it. One commit writes one or several.
 //!
 //! The payload of its envelope:
 //!
@@ -136,6 +136,11 @@ impl Draft {
         let (earliest, latest) = self.times.unwrap_or((stamp.wall_ns, stamp.wall_ns));
         self.times = Some((earliest.min(stamp.wall_ns), latest.max(stamp.wall_ns)));
         Some(place)
+    }
+
+    /// The boot of its records; `None`: there is none yet.
+    pub(super) fn boot(&self) -> Option<BootId> {
+        (self.count > 0).then_some(self.boot)
     }
 
     /// About how many bytes it has by now, uncompressed.

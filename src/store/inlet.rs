@@ -59,15 +59,16 @@ struct Waiting {
     arrived: u64,
     /// Of all that waits, what was taken ahead included.
     weight: usize,
+    /// Of what was taken ahead.
     ahead: usize,
     overflow: BTreeMap<Option<Name>, Overflow>,
     /// The last description of each device: a new stream begins with them.
     described: BTreeMap<Name, Arc<Description>>,
     /// What a writer that panicked had taken out.
     left: Option<Left>,
-    /// The writer sleeps until so much waits.
+    /// The writer, or whoever builds ahead for it while it is busy, sleeps until so much waits.
     wanted: Option<usize>,
-    /// The writer is to look at what else there is to do.
+    /// Whoever sleeps is to look at what else there is to do.
     rung: bool,
 }
 
@@ -112,7 +113,7 @@ impl Queue {
         }
     }
 
-    /// Wakes the writer whatever it waits for.
+    /// Wakes the writer, or whoever builds ahead for it, whatever it waits for.
     pub(super) fn ring(&self) {
         self.lock().rung = true;
         self.bell.notify_one();
@@ -139,6 +140,18 @@ impl Queue {
         }
         waiting.wanted = None;
         waiting.rung = false;
+    }
+
+    /// Sleeps until [`Self::ring`], or so much is there behind what was taken ahead.
+    pub(super) fn wait_behind(&self, least: usize) {
+        let ahead = self.lock().ahead;
+        self.wait(ahead.saturating_add(least), None);
+    }
+
+    /// Whether so much is there behind what was taken ahead.
+    pub(super) fn has_behind(&self, least: usize) -> bool {
+        let waiting = self.lock();
+        waiting.has(waiting.ahead.saturating_add(least))
     }
 
     /// Whether so much waits to be committed.

@@ -51,6 +51,8 @@ pub struct Writer {
     letters: Letters,
     /// To go before what waits in the inlet: events of the store's own, and what a failed commit had taken.
     own: VecDeque<Observation>,
+    /// What a commit takes, on its way into blocks.
+    gathered: Gathered,
     /// Built while the last commit synced, to go behind all of that.
     ahead: Gathered,
     /// Numbered, and not yet durable; between a commit that failed and the next opening it is not known whether they are.
@@ -80,8 +82,9 @@ impl Drop for Writer {
         drop(self.shared.set_engine(None));
         self.shared.state().closed = true;
         self.shared.written.notify_waiters();
-        let mut own = std::mem::take(&mut self.own);
-        own.extend(std::mem::take(&mut self.ahead).taken_out());
+        let mut own: VecDeque<_> = self.gathered.taken_out().collect();
+        own.append(&mut self.own);
+        own.extend(self.ahead.taken_out());
         let pending = gather::taken_out(&mut self.pending);
         if !own.is_empty() || !pending.is_empty() {
             self.shared.queue.leave(Left { pending, own });
@@ -125,6 +128,7 @@ impl Writer {
             checkpoint: Checkpoint::default(),
             letters: Letters::default(),
             own: VecDeque::new(),
+            gathered: Gathered::default(),
             ahead: Gathered::default(),
             pending: Vec::new(),
             notes: Vec::new(),
@@ -216,8 +220,7 @@ impl Writer {
 
     /// Whether a block would not be empty.
     fn has_records(&self) -> bool {
-        !self.pending.is_empty()
-            || !self.own.is_empty()
+        !self.own.is_empty()
             || self.checkpoint.untold.is_due()
             || self.shared.queue.has_any()
             || !self.shared.state().refusals.is_empty()
@@ -255,7 +258,7 @@ impl Writer {
         };
         let notes = {
             let state = self.shared.state();
-            if state.urgent || state.stopping {
+            if state.urgent || state.stopping || state.damaged.is_some() {
                 return;
             }
             state.changed.map(|since| since + WRITE_WITHIN)

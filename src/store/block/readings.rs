@@ -80,7 +80,7 @@ impl Memory {
         matches!(self.schemas.get(place), Some(Some(_)))
     }
 
-    /// Whether a scan of so many readings fits, also where its schema begins with it.
+    /// Whether a scan of so many readings fits, and as many of the schema whose numbers it begins with.
     pub(super) fn has_room(&self, readings: usize) -> bool {
         let most = readings.saturating_mul(2).saturating_add(self.readings);
         most <= MAX_READINGS

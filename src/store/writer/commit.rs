@@ -45,14 +45,14 @@ impl Writer {
     /// processor, nor that for the disk.
     fn append(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
         let (engine, queue) = (self.shared.engine()?, &self.shared.queue);
-        if !queue.has(FULL) {
+        if self.room.is_full() || !queue.has_behind(FULL) {
             return engine.append(writes, true);
         }
-        let (ahead, room, over) = (&mut self.ahead, &mut self.room, AtomicBool::new(false));
+        let (ahead, over) = (&mut self.ahead, AtomicBool::new(false));
         std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name("store ahead".to_owned());
-            let built = builder.spawn_scoped(scope, || ahead.gather_ahead(queue, room, &over));
-            // Without the thread it is built later.
+            let builder = std::thread::Builder::new().name("store-ahead".to_owned());
+            let built = builder.spawn_scoped(scope, || ahead.gather_ahead(queue, &over));
+            // Without the thread it is built later; the scope waits for it.
             drop(built);
             let _over = Over(&over, queue);
             engine.append(writes, true)

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Writer;
-use super::retention::Room;
 use crate::reading::{Body, Observation, Record};
 use crate::store::block::{Draft, Packed, body};
 use crate::store::engine::{Kind, Write};
@@ -17,7 +16,7 @@ use crate::store::inlet::{MOST_WAITING, Queue, weight};
 pub(super) const FULL: usize = 20_000;
 /// It is full with so many bytes, too: with long texts, few readings are many.
 const FULL_BYTES: usize = 1 << 20;
-/// Most readings that one commit takes: half of what the inlet holds, so that the other half takes what comes while the
+/// Most readings that one commit takes, but for a block of the store's own events: half of what the inlet holds, so that the other half takes what comes while the
 /// disk syncs.
 const MOST_GATHERED: usize = MOST_WAITING / 2;
 /// So many do not wait for the window, which could be longer than the inlet lasts. Fewer than a commit takes: where more come
@@ -60,26 +59,24 @@ struct Growing {
 /// Observations built into blocks, without numbers. They stay so until a commit takes them, whatever becomes of others.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    full: Vec<(Placed, Packed)>,
+    full: VecDeque<(Placed, Packed)>,
     last: Growing,
-    /// Of all.
+    /// To be built next. Here, so that a panic on the way takes none of them along.
+    incoming: VecDeque<Observation>,
+    /// Of the blocks.
     weight: usize,
 }
 
 impl Gathered {
     fn put(&mut self, observation: Observation) {
         // A block is of one boot; there is a second one in tests only.
-        let boot = self
-            .last
-            .observations
-            .first()
-            .map(|(_, first)| first.stamp.boot);
+        let boot = self.last.draft.boot();
         if boot.is_some_and(|boot| boot != observation.stamp.boot) {
             self.close();
         }
         let last = &mut self.last;
         let Some(place) = last.draft.put(observation.stamp, &observation.body) else {
-            log::error!("a scan of more than two million readings is too large for the store");
+            log::error!("a scan is too large for the store: it has more readings than a block");
             return;
         };
         let weight = weight(&observation);
@@ -93,72 +90,84 @@ impl Gathered {
 
     /// What comes next begins a block.
     fn close(&mut self) {
+        let packed = std::mem::take(&mut self.last.draft).pack();
         let last = std::mem::take(&mut self.last);
         if !last.observations.is_empty() {
-            self.full.push((last.observations, last.draft.pack()));
+            self.full.push_back((last.observations, packed));
         }
     }
 
     /// Adds what comes behind this.
-    fn append(&mut self, mut behind: Self) {
+    fn append(&mut self, behind: &mut Self) {
         if behind.weight == 0 {
             return;
         }
         self.close();
+        let mut behind = std::mem::take(behind);
         self.full.append(&mut behind.full);
         self.last = behind.last;
+        self.incoming = behind.incoming;
         self.weight += behind.weight;
     }
 
-    /// Builds blocks of scans that wait or come, as many as one commit takes, until it is `over` and the bell rings. Scans
+    /// Builds blocks of scans that wait or come, as many as one commit takes, until it is `over` or the bell rings. Scans
     /// only: what events tell and which descriptions are wanted depends on what is durable by then.
-    pub(super) fn gather_ahead(&mut self, queue: &Queue, room: &mut Room, over: &AtomicBool) {
-        let mut ahead = 0;
+    pub(super) fn gather_ahead(&mut self, queue: &Queue, over: &AtomicBool) {
         while !over.load(Ordering::Relaxed) && self.weight < MOST_GATHERED {
-            let scans = queue.take_ahead(FULL);
-            if scans.is_empty() {
+            let most = FULL.min(MOST_GATHERED - self.weight);
+            self.incoming.extend(queue.take_ahead(most));
+            if self.incoming.is_empty() {
                 return;
             }
-            for scan in scans {
-                ahead += weight(&scan);
-                if !room.turns_away(&scan) {
-                    self.put(scan);
-                }
+            while let Some(scan) = self.incoming.pop_front() {
+                self.put(scan);
             }
-            queue.wait(ahead + FULL, None);
+            queue.wait_behind(FULL);
         }
     }
 
     /// The observations, as they came.
-    pub(super) fn taken_out(self) -> impl Iterator<Item = Observation> {
-        let full = self.full.into_iter().map(|(observations, _)| observations);
-        let all = full.chain([self.last.observations]).flatten();
-        all.map(|(_, observation)| observation)
+    pub(super) fn taken_out(&mut self) -> impl Iterator<Item = Observation> {
+        let all = std::mem::take(self);
+        let full = all.full.into_iter().map(|(observations, _)| observations);
+        let built = full.chain([all.last.observations]).flatten();
+        let built = built.map(|(_, observation)| observation);
+        built.chain(all.incoming)
     }
 }
 
 impl Writer {
     /// Takes what gathered and gives each record its numbers: the blocks to write.
     pub(super) fn number(&mut self) -> Vec<Write> {
-        let mut gathered = Gathered::default();
-        let mut own = std::mem::take(&mut self.own);
-        own.extend(self.tell());
-        for observation in own {
-            if self.is_wanted(&observation) {
-                gathered.put(observation);
+        debug_assert!(self.pending.is_empty(), "the engine was opened anew since");
+        let told = self.tell();
+        self.own.extend(told);
+        while let Some(observation) = self.own.pop_front() {
+            self.gather(observation);
+        }
+        // Behind what a failed commit had taken the rest stays where it counts as waiting.
+        let room = MOST_GATHERED.saturating_sub(self.gathered.weight);
+        if self.gathered.weight < FULL || self.ahead.weight < room {
+            self.gathered.append(&mut self.ahead);
+            let room = MOST_GATHERED.saturating_sub(self.gathered.weight);
+            self.gathered.incoming.extend(self.shared.queue.take(room));
+            while let Some(observation) = self.gathered.incoming.pop_front() {
+                self.gather(observation);
             }
         }
-        gathered.append(std::mem::take(&mut self.ahead));
-        let room = MOST_GATHERED.saturating_sub(gathered.weight);
-        for observation in self.shared.queue.take(room) {
-            if self.is_wanted(&observation) {
-                gathered.put(observation);
-            }
+        self.gathered.close();
+        let mut writes = Vec::with_capacity(self.gathered.full.len());
+        while let Some((observations, packed)) = self.gathered.full.pop_front() {
+            writes.push(self.numbered(observations, &packed));
         }
-        gathered.close();
-        let full = gathered.full.into_iter();
-        full.map(|(observations, packed)| self.numbered(observations, &packed))
-            .collect()
+        self.gathered.weight = 0;
+        writes
+    }
+
+    fn gather(&mut self, observation: Observation) {
+        if self.is_wanted(&observation) {
+            self.gathered.put(observation);
+        }
     }
 
     /// Events of what is due to be told. Until they are durable it stays untold.
@@ -196,7 +205,7 @@ impl Writer {
     fn numbered(&mut self, observations: Placed, packed: &Packed) -> Write {
         let (stream, first) = (self.checkpoint.stream, self.checkpoint.next);
         let counters = &mut self.checkpoint.counters;
-        let mut next: Vec<u64> = (packed.devices().iter())
+        let firsts: Vec<u64> = (packed.devices().iter())
             .map(|share| {
                 let counter = counters.entry(share.device.clone()).or_default();
                 let first = counter.next;
@@ -204,12 +213,7 @@ impl Writer {
                 first
             })
             .collect();
-        let value = {
-            let mut schemas = self.shared.schemas();
-            packed.seal(stream, first, &next, |schema| {
-                schemas.use_for(schema, first)
-            })
-        };
+        let mut next = firsts.clone();
         let number = |(seq, (place, observation)): (u64, (usize, Observation))| {
             let device_seq = next.get_mut(place).map_or(0, |next| {
                 let device_seq = *next;
@@ -232,6 +236,10 @@ impl Writer {
         self.checkpoint.next = pending.end();
         self.checkpoint_due |= !pending.tells.is_empty();
         self.pending.push(pending);
+        let mut schemas = self.shared.schemas();
+        let value = packed.seal(stream, first, &firsts, |schema| {
+            schemas.use_for(schema, first)
+        });
         Write {
             kind: Kind::Block,
             key: first.to_be_bytes().to_vec(),

@@ -80,6 +80,11 @@ impl Room {
         full.into_iter().chain(self.age).min()
     }
 
+    /// Whether nothing new is taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// Whether an observation finds no room; it is counted then.
     pub(super) fn turns_away(&mut self, observation: &Observation) -> bool {
         if let (true, Some(device)) = (self.full, observation.body.device()) {

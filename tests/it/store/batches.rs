@@ -177,6 +177,32 @@ async fn what_was_taken_ahead_counts_as_waiting() {
 }
 
 #[tokio::test]
+async fn however_often_a_commit_fails_no_more_is_held_than_fits() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.settle();
+    rigged.set_pace(Duration::from_millis(20));
+    rigged.order_after(Op::Block, 0, 8, How::Fails(EIO));
+    for round in 0..8 {
+        put_full(&stepped, round * 10..round * 10 + 10);
+        stepped.writer.turn();
+        assert!(stepped.store.status().trouble.is_some());
+    }
+    stepped.settle();
+    let records = stepped.records(1).await;
+    assert_complete(&records);
+    let count = |record: &Arc<Record>| match told(record, EventName::BufferOverflow, "count") {
+        Some(Detail::Int(count)) => usize::try_from(count).unwrap(),
+        _ => 0,
+    };
+    let lost: usize = records.iter().map(count).sum();
+    assert_eq!(scans(&records) + lost, 80, "the rest is told");
+    assert!(scans(&records) <= 16, "a commit and the inlet: {lost} lost");
+    let largest = rigged.batches().into_iter().max();
+    assert!(largest.is_some_and(|most| most <= 7), "{largest:?}");
+}
+
+#[tokio::test]
 async fn a_kill_in_a_batch_of_blocks_leaves_an_exact_hole() {
     for bits in [0b11, 0b101, 0b1001, 0b1_0101, 0b1010, 0b1111_0111] {
         let rigged = Rigged::default();
