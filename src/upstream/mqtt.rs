@@ -226,7 +226,7 @@ impl Connection {
             };
             let end = match self.version {
                 MqttVersion::V3 => self.wire.put(|out| v3::publish(message, id, out))?,
-                MqttVersion::V5 => self.wire.put(|out| v5::publish(message, id, out))?,
+                MqttVersion::V5 => self.wire.put(|out| v5::publish(&message, id, out))?,
             };
             if id.is_none() {
                 self.handed.push_back((end, token));
@@ -276,7 +276,8 @@ impl Connection {
             MqttVersion::V3 => v3::size(message, acknowledged),
             MqttVersion::V5 => v5::size(message, acknowledged),
         };
-        let most = self.granted.max_packet_size.unwrap_or(MAX_PACKET);
+        let granted = self.granted.max_packet_size.unwrap_or(MAX_PACKET);
+        let most = granted.min(MAX_PACKET);
         (size > most).then(|| format!("{size} bytes, the broker takes {most}"))
     }
 }
