@@ -1,5 +1,6 @@
 //! One commit: what gathered becomes numbered records, blocks, and durable with one sync.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -52,10 +53,16 @@ impl Writer {
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("store-ahead".to_owned());
             let built = builder.spawn_scoped(scope, || ahead.gather_ahead(queue, &over));
-            // Without the thread it is built later; the scope waits for it.
-            drop(built);
-            let _over = Over(&over, queue);
-            engine.append(writes, true)
+            let over = Over(&over, queue);
+            let appended = engine.append(writes, true);
+            drop(over);
+            // Without the thread it is built later.
+            if let Ok(built) = built
+                && let Err(panic) = built.join()
+            {
+                resume_unwind(panic);
+            }
+            appended
         })
     }
 
@@ -74,18 +81,19 @@ impl Writer {
 
     /// The checkpoint as it is once the pending records are durable: what they tell is told.
     pub(super) fn checkpoint_after(&mut self) -> Write {
-        let pending = std::mem::take(&mut self.pending);
+        let pending = self.pending.iter();
+        let told: Vec<_> = pending
+            .map(|block| (block.first(), block.end(), block.tells.clone()))
+            .collect();
         let untold = self.checkpoint.untold.clone();
-        let write = self.checkpoint_write(|after| {
-            if !pending.is_empty() {
+        self.checkpoint_write(|after| {
+            if !told.is_empty() {
                 after.untold = untold;
             }
-            for block in &pending {
-                after.tell(block.first(), block.end(), block.tells.clone());
+            for (first, end, tells) in told {
+                after.tell(first, end, tells);
             }
-        });
-        self.pending = pending;
-        write
+        })
     }
 
     /// What follows a durable append of the pending records.

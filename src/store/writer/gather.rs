@@ -16,8 +16,8 @@ use crate::store::inlet::{MOST_WAITING, Queue, weight};
 pub(super) const FULL: usize = 20_000;
 /// It is full with so many bytes, too: with long texts, few readings are many.
 const FULL_BYTES: usize = 1 << 20;
-/// Most readings that one commit takes, but for a block of the store's own events: half of what the inlet holds, so that the other half takes what comes while the
-/// disk syncs.
+/// Most readings that one commit takes, but for what one that failed had taken: half of what the inlet holds, so that the
+/// other half takes what comes while the disk syncs.
 const MOST_GATHERED: usize = MOST_WAITING / 2;
 /// So many do not wait for the window, which could be longer than the inlet lasts. Fewer than a commit takes: where more come
 /// all the time, the disk is not idle until the last of them is there.
@@ -61,7 +61,7 @@ struct Growing {
 pub(super) struct Gathered {
     full: VecDeque<(Placed, Packed)>,
     last: Growing,
-    /// To be built next. Here, so that a panic on the way takes none of them along.
+    /// To be built next. Here, so that a panic on the way takes along none but the one that it is about.
     incoming: VecDeque<Observation>,
     /// Of the blocks.
     weight: usize,
@@ -106,7 +106,7 @@ impl Gathered {
         let mut behind = std::mem::take(behind);
         self.full.append(&mut behind.full);
         self.last = behind.last;
-        self.incoming = behind.incoming;
+        self.incoming.append(&mut behind.incoming);
         self.weight += behind.weight;
     }
 
@@ -228,14 +228,15 @@ impl Writer {
                 body: observation.body,
             })
         };
-        let records: Vec<_> = (first..).zip(observations).map(number).collect();
-        let pending = Pending {
-            tells: told_by(&records),
-            records,
-        };
-        self.checkpoint.next = pending.end();
-        self.checkpoint_due |= !pending.tells.is_empty();
-        self.pending.push(pending);
+        self.pending.push(Pending {
+            records: (first..).zip(observations).map(number).collect(),
+            tells: Holes::default(),
+        });
+        if let Some(pending) = self.pending.last_mut() {
+            pending.tells = told_by(&pending.records);
+            self.checkpoint.next = pending.end();
+            self.checkpoint_due |= !pending.tells.is_empty();
+        }
         let mut schemas = self.shared.schemas();
         let value = packed.seal(stream, first, &firsts, |schema| {
             schemas.use_for(schema, first)
