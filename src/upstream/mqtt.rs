@@ -208,9 +208,9 @@ impl Connection {
         }
     }
 
-    /// Puts what the broker has room for, in order, and however little that is. Held back until more of the window was free,
-    /// 20 records went every 40 ms: mosquitto leaves Nagle's algorithm on, so its next acknowledgements wait for something to
-    /// go out here.
+    /// Puts what the broker has room for, in order, and however little that is. Held back until a quarter of the window was
+    /// free, a drain stalled after every 20 records or so: mosquitto leaves Nagle's algorithm on, so its next
+    /// acknowledgements wait for something to go out here.
     fn release(&mut self) -> Result<(), UpstreamError> {
         while let Some(message) = self.held.front() {
             let token = message.token;
