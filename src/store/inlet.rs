@@ -148,12 +148,6 @@ impl Queue {
         self.wait(ahead.saturating_add(least), None);
     }
 
-    /// Whether so much is there behind what was taken ahead.
-    pub(super) fn has_behind(&self, least: usize) -> bool {
-        let waiting = self.lock();
-        waiting.has(waiting.ahead.saturating_add(least))
-    }
-
     /// Whether so much waits to be committed.
     pub(super) fn has(&self, least: usize) -> bool {
         self.lock().has(least)

@@ -53,8 +53,8 @@ pub struct Writer {
     own: VecDeque<Observation>,
     /// What a commit takes, on its way into blocks.
     gathered: Gathered,
-    /// Built while the last commit synced, to go behind all of that.
-    ahead: Gathered,
+    /// Built while the last commit was written, to go behind all of that.
+    ahead: Arc<Mutex<Gathered>>,
     /// Numbered, and not yet durable; between a commit that failed and the next opening it is not known whether they are.
     pending: Vec<Pending>,
     /// Of refusals: to go with the next block.
@@ -84,7 +84,7 @@ impl Drop for Writer {
         self.shared.written.notify_waiters();
         let mut own: VecDeque<_> = self.gathered.taken_out().collect();
         own.append(&mut self.own);
-        own.extend(self.ahead.taken_out());
+        own.extend(Gathered::of(&self.ahead).taken_out());
         let pending = gather::taken_out(&mut self.pending);
         if !own.is_empty() || !pending.is_empty() {
             self.shared.queue.leave(Left { pending, own });
@@ -129,7 +129,7 @@ impl Writer {
             letters: Letters::default(),
             own: VecDeque::new(),
             gathered: Gathered::default(),
-            ahead: Gathered::default(),
+            ahead: Arc::default(),
             pending: Vec::new(),
             notes: Vec::new(),
             telling: Holes::default(),

@@ -1,10 +1,11 @@
 //! One commit: what gathered becomes numbered records, blocks, and durable with one sync.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::gather::{FULL, Pending};
+use super::gather::{FULL, Gathered, Pending};
 use super::{MARK_EVERY, MOST_UNWRITTEN, SYNC_WITHIN, WRITE_WITHIN, Writer};
 use crate::reading::{Event, EventName};
 use crate::store::checkpoint::Checkpoint;
@@ -13,7 +14,7 @@ use crate::store::envelope;
 use crate::store::holes::Holes;
 use crate::store::inlet::Queue;
 
-/// Ends the building ahead, also where the engine panics.
+/// Ends the building ahead, also where the writing panics.
 struct Over<'a>(&'a AtomicBool, &'a Queue);
 
 impl Drop for Over<'_> {
@@ -28,6 +29,38 @@ impl Writer {
     pub(super) fn commit(&mut self) -> Result<(), EngineError> {
         self.last_commit = Some(Instant::now());
         self.take_refusals()?;
+        let many = self.gather() >= FULL;
+        if many && !self.room.is_full() {
+            self.write_while_building()
+        } else {
+            self.write()
+        }
+    }
+
+    /// Where a commit is as large as a block, more is likely to come: it is built meanwhile. The disk does not wait for the
+    /// processor, nor that for the disk.
+    fn write_while_building(&mut self) -> Result<(), EngineError> {
+        let (ahead, shared) = (Arc::clone(&self.ahead), Arc::clone(&self.shared));
+        let (queue, over) = (&shared.queue, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("store-ahead".to_owned());
+            let built =
+                builder.spawn_scoped(scope, || Gathered::of(&ahead).gather_ahead(queue, &over));
+            let over = Over(&over, queue);
+            let written = self.write();
+            drop(over);
+            // Without the thread it is built later.
+            if let Ok(built) = built
+                && let Err(panic) = built.join()
+            {
+                resume_unwind(panic);
+            }
+            written
+        })
+    }
+
+    /// Numbers what was gathered, and makes it durable.
+    fn write(&mut self) -> Result<(), EngineError> {
         let blocks = self.number();
         let mut writes = self.shared.schemas().definitions();
         writes.extend(blocks);
@@ -36,34 +69,10 @@ impl Writer {
             writes.push(self.checkpoint_after());
         }
         if !writes.is_empty() {
-            self.append(writes)?;
+            self.shared.engine()?.append(writes, true)?;
             self.committed();
         }
         Ok(())
-    }
-
-    /// Makes it durable. Where more than a block waits already, it is built meanwhile: the disk does not wait for the
-    /// processor, nor that for the disk.
-    fn append(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
-        let (engine, queue) = (self.shared.engine()?, &self.shared.queue);
-        if self.room.is_full() || !queue.has_behind(FULL) {
-            return engine.append(writes, true);
-        }
-        let (ahead, over) = (&mut self.ahead, AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name("store-ahead".to_owned());
-            let built = builder.spawn_scoped(scope, || ahead.gather_ahead(queue, &over));
-            let over = Over(&over, queue);
-            let appended = engine.append(writes, true);
-            drop(over);
-            // Without the thread it is built later.
-            if let Ok(built) = built
-                && let Err(panic) = built.join()
-            {
-                resume_unwind(panic);
-            }
-            appended
-        })
     }
 
     /// The checkpoint as it is on disk now, but for `change`. What it says becomes so only once it is durable.

@@ -1,8 +1,8 @@
 //! What gathered on its way into blocks: built, numbered, and taken back where the disk did not take it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Writer;
 use crate::reading::{Body, Observation, Record};
@@ -110,10 +110,19 @@ impl Gathered {
         self.weight += behind.weight;
     }
 
-    /// Builds blocks of scans that wait or come, as many as one commit takes, until it is `over` or the bell rings. Scans
-    /// only: what events tell and which descriptions are wanted depends on what is durable by then.
+    /// What is built ahead, for whoever builds it or takes it over.
+    pub(super) fn of(ahead: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Builds blocks of scans that wait or come, as many as one commit takes, until it is `over`, which the bell
+    /// tells. Scans only: what events tell and which descriptions are wanted depends on what is durable by then.
     pub(super) fn gather_ahead(&mut self, queue: &Queue, over: &AtomicBool) {
-        while !over.load(Ordering::Relaxed) && self.weight < MOST_GATHERED {
+        while self.weight < MOST_GATHERED {
+            queue.wait_behind(FULL);
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
             let most = FULL.min(MOST_GATHERED - self.weight);
             self.incoming.extend(queue.take_ahead(most));
             if self.incoming.is_empty() {
@@ -122,7 +131,6 @@ impl Gathered {
             while let Some(scan) = self.incoming.pop_front() {
                 self.put(scan);
             }
-            queue.wait_behind(FULL);
         }
     }
 
@@ -137,24 +145,31 @@ impl Gathered {
 }
 
 impl Writer {
-    /// Takes what gathered and gives each record its numbers: the blocks to write.
-    pub(super) fn number(&mut self) -> Vec<Write> {
-        debug_assert!(self.pending.is_empty(), "the engine was opened anew since");
+    /// Takes what waits on its way into blocks, as much as one commit takes: how many readings those have.
+    pub(super) fn gather(&mut self) -> usize {
         let told = self.tell();
         self.own.extend(told);
         while let Some(observation) = self.own.pop_front() {
-            self.gather(observation);
+            self.put(observation);
         }
         // Behind what a failed commit had taken the rest stays where it counts as waiting.
+        let ahead = Arc::clone(&self.ahead);
+        let mut ahead = Gathered::of(&ahead);
         let room = MOST_GATHERED.saturating_sub(self.gathered.weight);
-        if self.gathered.weight < FULL || self.ahead.weight < room {
-            self.gathered.append(&mut self.ahead);
+        if self.gathered.weight < FULL || ahead.weight < room {
+            self.gathered.append(&mut ahead);
             let room = MOST_GATHERED.saturating_sub(self.gathered.weight);
             self.gathered.incoming.extend(self.shared.queue.take(room));
             while let Some(observation) = self.gathered.incoming.pop_front() {
-                self.gather(observation);
+                self.put(observation);
             }
         }
+        self.gathered.weight
+    }
+
+    /// Gives each record of what was gathered its numbers: the blocks to write.
+    pub(super) fn number(&mut self) -> Vec<Write> {
+        debug_assert!(self.pending.is_empty(), "the engine was opened anew since");
         self.gathered.close();
         let mut writes = Vec::with_capacity(self.gathered.full.len());
         while let Some((observations, packed)) = self.gathered.full.pop_front() {
@@ -164,7 +179,7 @@ impl Writer {
         writes
     }
 
-    fn gather(&mut self, observation: Observation) {
+    fn put(&mut self, observation: Observation) {
         if self.is_wanted(&observation) {
             self.gathered.put(observation);
         }
