@@ -43,6 +43,7 @@ impl Opened {
             dir: dir.join("store"),
             max_size: 32 << 30,
             max_age: None,
+            keep_free: None,
             when_full: WhenFull::DropOldest,
             commit_window: Duration::from_millis(100),
         };

@@ -29,6 +29,7 @@ pub(crate) fn run(dir: &Path, window: &str) -> Figures {
         dir: dir.join("store"),
         max_size: 4 << 30,
         max_age: None,
+        keep_free: None,
         when_full: WhenFull::DropOldest,
         commit_window: Duration::from_millis(window.parse().unwrap_or(0)),
     };

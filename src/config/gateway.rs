@@ -83,6 +83,7 @@ pub(super) fn read_store(fields: Option<&Fields<'_>>, gateway: &GatewaySettings)
         max_size: 2 << 30,
         max_age: Some(Duration::from_secs(30 * 86_400)),
         when_full: WhenFull::DropOldest,
+        keep_free: None,
         commit_window: Duration::from_millis(100),
     };
     let Some(fields) = fields else {
@@ -107,6 +108,7 @@ pub(super) fn read_store(fields: Option<&Fields<'_>>, gateway: &GatewaySettings)
     if let Some(when_full) = fields.choice("when_full", &words) {
         settings.when_full = when_full;
     }
+    settings.keep_free = fields.size("keep_free", 0);
     if let Some(window) = fields.duration("commit_window", Duration::ZERO..=Duration::from_secs(60))
     {
         settings.commit_window = window;

@@ -211,6 +211,7 @@ mod tests {
             dir: "/nowhere".into(),
             max_size: StoreSettings::LEAST_SIZE,
             max_age: None,
+            keep_free: None,
             when_full: WhenFull::DropOldest,
             commit_window: Duration::ZERO,
         };

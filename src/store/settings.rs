@@ -14,6 +14,9 @@ pub struct StoreSettings {
     pub max_age: Option<Duration>,
     /// What is dropped when the store is full.
     pub when_full: WhenFull,
+    /// Bytes that are to stay free on the file system, whoever uses the rest, but not more than half of it; `None`: the smaller of
+    /// 256 MiB and a twentieth of it.
+    pub keep_free: Option<u64>,
     /// Least time between two syncs. The first commit after a pause does not wait; zero: as fast as the disk syncs.
     pub commit_window: Duration,
 }

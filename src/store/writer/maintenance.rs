@@ -42,6 +42,7 @@ impl Maintenance {
             dir: dir.clone(),
             max_size: u64::MAX,
             max_age: None,
+            keep_free: None,
             when_full: WhenFull::DropOldest,
             commit_window: Duration::ZERO,
         };

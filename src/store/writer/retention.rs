@@ -18,8 +18,10 @@ use crate::store::{block, reader, schema};
 const STEP: u64 = 8 << 20;
 /// But not more than this part of `max_size`.
 const STEP_SHARE: u64 = 32;
-/// Kept free on the file system: the smaller of this and a twentieth of it.
+/// Where it is not set, kept free on the file system: the smaller of this and a twentieth of it.
 const RESERVE: u64 = 256 << 20;
+/// Kept free at the most: so large a part of the file system. With more, little or nothing would be left to the store.
+const MOST_RESERVED: u64 = 2;
 /// While the store is full and takes nothing new, how often it looks again; how often the age, and what others leave of
 /// the file system, is looked at at the most.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -164,7 +166,11 @@ impl Writer {
     /// How many bytes less are free on the file system than are to stay so.
     fn missing(&self) -> u64 {
         self.place.free().map_or(0, |(free, size)| {
-            RESERVE.min(size / 20).saturating_sub(free)
+            let reserve = self
+                .settings
+                .keep_free
+                .map_or(RESERVE.min(size / 20), |set| set.min(size / MOST_RESERVED));
+            reserve.saturating_sub(free)
         })
     }
 

@@ -43,6 +43,19 @@ fn the_reference_loads_without_a_warning() {
     assert_eq!(config.upstreams.len(), 2);
 }
 
+#[test]
+fn how_much_of_the_file_system_stays_free_can_be_set() {
+    let kept = |reference| {
+        let config = config::load_from(&host(reference), MAIN.as_ref());
+        config.unwrap().store.keep_free
+    };
+    assert_eq!(kept(reference()), None);
+    assert_eq!(
+        kept(reference().replace("#keep_free", "keep_free")),
+        Some(1 << 30)
+    );
+}
+
 /// The key of a line `key = …` or `#key = …`.
 fn key(line: &str) -> Option<&str> {
     let (key, _) = line.trim_start_matches('#').split_once('=')?;

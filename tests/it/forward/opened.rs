@@ -29,6 +29,7 @@ impl Opened {
             dir: PathBuf::new(),
             max_size: StoreSettings::LEAST_SIZE,
             max_age: None,
+            keep_free: None,
             when_full: WhenFull::DropOldest,
             commit_window: Duration::from_millis(1),
         };

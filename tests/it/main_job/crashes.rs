@@ -129,6 +129,7 @@ async fn fill(dir: &Path, count: u64) {
         dir: dir.to_owned(),
         max_size: StoreSettings::LEAST_SIZE,
         max_age: None,
+        keep_free: None,
         when_full: WhenFull::DropOldest,
         commit_window: Duration::ZERO,
     };

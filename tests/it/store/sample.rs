@@ -102,6 +102,7 @@ pub(super) fn settings(dir: &Path) -> StoreSettings {
         dir: dir.to_owned(),
         max_size: StoreSettings::LEAST_SIZE,
         max_age: None,
+        keep_free: None,
         when_full: WhenFull::DropOldest,
         commit_window: Duration::from_millis(10),
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use forebay::reading::{Detail, EventName, Outlet};
-use forebay::store::settings::Start;
+use forebay::store::settings::{Start, StoreSettings};
 
 use super::rigged::Rigged;
 use super::sample::{LIMIT, event, name, scan, scan_of, told};
@@ -132,6 +132,30 @@ async fn what_goes_for_others_on_the_file_system_says_so() {
         .iter()
         .find_map(|record| told(record, EventName::RecordsDropped, "reason"));
     assert_eq!(reason, Some(Detail::Text("free-space".to_owned())));
+}
+
+#[test]
+fn as_much_stays_free_as_is_set_but_not_more_than_half() {
+    let first = |keep_free, free| {
+        let rigged = Rigged::with_tables(10_000);
+        let settings = StoreSettings {
+            keep_free,
+            ..plain()
+        };
+        let mut stepped = Stepped::open(rigged.clone(), &settings);
+        rigged.set_free(Some((free, 2_000_000)));
+        for n in 0..100 {
+            stepped.inlet.put(scan("press", n, 20));
+            stepped.writer.turn();
+        }
+        stepped.store.status().first
+    };
+    assert_eq!(first(None, 101_000), 1, "a twentieth");
+    assert!(first(None, 99_000) > 1);
+    assert_eq!(first(Some(50_000), 51_000), 1);
+    assert!(first(Some(500_000), 499_000) > 1);
+    assert_eq!(first(Some(5_000_000), 1_001_000), 1, "half");
+    assert_eq!(first(Some(0), 0), 1);
 }
 
 #[tokio::test]
