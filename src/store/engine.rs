@@ -32,6 +32,23 @@ pub struct Write {
 /// A key and its value, in its envelope.
 pub type Keyed = (Vec<u8>, Vec<u8>);
 
+/// Blocks by their keys, in order. Each is read when it is asked for; behind the first error nothing comes any more.
+///
+/// What is put, or goes, meanwhile may be among them or not. Held for long it may keep the space of what goes.
+pub type Blocks<'a> = Box<dyn Iterator<Item = Result<(u64, Vec<u8>), EngineError>> + 'a>;
+
+/// Blocks as `next` gives them, up to the first error.
+pub fn one_by_one<'a>(
+    mut next: impl FnMut() -> Result<Option<(u64, Vec<u8>)>, EngineError> + 'a,
+) -> Blocks<'a> {
+    let mut ended = false;
+    Box::new(std::iter::from_fn(move || {
+        let found = if ended { None } else { next().transpose() };
+        ended = !matches!(found, Some(Ok(_)));
+        found
+    }))
+}
+
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -119,18 +136,19 @@ pub trait Engine: Send + Sync {
     /// As [`Self::append`].
     fn sync(&self) -> Result<(), EngineError>;
 
-    /// The block with the greatest key that is not above `from`, and those that follow, in order: at least two where
-    /// there are two (the first may end below `from`), then as many as stay below `most` bytes.
+    /// The block with the greatest key that is not above `from`, which may end below `from`, and those that follow.
     ///
     /// # Errors
-    /// [`EngineError::Damaged`] where a block there cannot be read.
-    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError>;
+    /// [`EngineError::Damaged`] where a block cannot be read.
+    fn blocks(&self, from: u64) -> Blocks<'_>;
 
     /// The block with the greatest key.
     ///
     /// # Errors
     /// As [`Self::blocks`].
-    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError>;
+    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
+        self.blocks(u64::MAX).next().transpose()
+    }
 
     /// Every value of a kind, by key. Not for blocks.
     ///

@@ -18,9 +18,6 @@ use crate::reading::{Clock, Name, RangeSet, Record, StreamId};
 
 pub use overview::{Backlog, Overview, Seen, StreamSpan};
 
-/// Bytes of blocks that are read at once.
-const READ_AHEAD: usize = 256 << 10;
-
 /// A store that is looked at. Its lock is held meanwhile, so no daemon starts on it.
 pub struct Inspection {
     place: Place,
@@ -163,22 +160,20 @@ impl Inspection {
 
     fn read_once(&self, seq: u64) -> Result<Vec<Arc<Record>>, EngineError> {
         let mut next = seq.max(self.floor());
-        while next < self.end() {
-            let start = next;
-            for (first, value) in self.engine.blocks(next, READ_AHEAD)? {
-                match self.decode(&value) {
-                    Some(mut records) => {
-                        records.retain(|record| record.seq >= next);
-                        if !records.is_empty() {
-                            return Ok(records);
-                        }
+        if next >= self.end() {
+            return Ok(Vec::new());
+        }
+        for block in self.engine.blocks(next) {
+            let (first, value) = block?;
+            match self.decode(&value) {
+                Some(mut records) => {
+                    records.retain(|record| record.seq >= next);
+                    if !records.is_empty() {
+                        return Ok(records);
                     }
-                    None if self.ailing.is_some() => next = next.max(first.saturating_add(1)),
-                    None => return Err(EngineError::Damaged(format!("the block at {first}"))),
                 }
-            }
-            if next == start {
-                break;
+                None if self.ailing.is_some() => next = next.max(first.saturating_add(1)),
+                None => return Err(EngineError::Damaged(format!("the block at {first}"))),
             }
         }
         Ok(Vec::new())
@@ -202,11 +197,14 @@ impl Inspection {
 
     /// The header of the block that `seq` is in, or else of the next.
     fn header(&self, seq: u64) -> Result<Option<Header>, EngineError> {
-        let blocks = self.engine.blocks(seq, 1)?;
-        let mut headers = blocks
-            .iter()
-            .filter_map(|(_, value)| recovery::header_of(value));
-        Ok(headers.find(|header| header.end() > seq))
+        for block in self.engine.blocks(seq) {
+            let header = recovery::header_of(&block?.1);
+            let header = header.filter(|header| header.end() > seq);
+            if header.is_some() {
+                return Ok(header);
+            }
+        }
+        Ok(None)
     }
 
     /// The records that brokers refused, the oldest first; damaged ones are passed over.

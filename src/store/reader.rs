@@ -11,8 +11,6 @@ use super::recovery::header_of;
 use super::shared::Shared;
 use crate::reading::Record;
 
-/// Bytes of blocks that are read from disk at once: some thousand records, which take 1 MiB and more in memory.
-const READ_AHEAD: usize = 128 << 10;
 /// Bytes of blocks that one read looks at where little of them is wanted; then others have their turn.
 const MOST_LOOKED_AT: usize = 8 << 20;
 
@@ -72,21 +70,20 @@ fn read_disk(
         (from.max(state.floor), state.next)
     };
     let (mut found, mut looked_at) = (Found::new(from, limit, wanted), 0usize);
+    let engine = shared.engine()?;
+    let mut blocks = shared.blocks(&*engine, from);
     while found.next() < end && found.wants_more() && looked_at < MOST_LOOKED_AT {
-        let before = found.next();
-        for (first, value) in shared.blocks(before, READ_AHEAD)? {
-            // A block that is not yet announced may be there already.
-            if first >= end || !found.wants_more() {
-                break;
+        match blocks.next().transpose()? {
+            // One that is not yet announced may be there already.
+            Some((first, value)) if first < end => {
+                looked_at = looked_at.saturating_add(value.len());
+                take(shared, &value, &mut found).ok_or_else(|| damaged(shared, first))?;
             }
-            looked_at = looked_at.saturating_add(value.len());
-            take(shared, &value, &mut found).ok_or_else(|| damaged(shared, first))?;
-        }
-        if found.next() == before {
             // Nothing is there any more.
-            found.pass(end);
+            _ => found.pass(end),
         }
     }
+    drop(blocks);
     Ok(shared.state().with_true_times(found.batch()))
 }
 

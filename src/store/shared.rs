@@ -111,25 +111,33 @@ impl Shared {
             .ok_or_else(|| EngineError::Stopped("it is being opened anew".to_owned()))
     }
 
-    /// The blocks from `from` on: [`Engine::blocks`]. Where they are damaged, or cannot be read however often it is tried,
-    /// the writer learns that it has to rebuild.
-    pub(super) fn blocks(
-        &self,
+    /// The blocks from `from` on: [`Engine::blocks`]. Where one is damaged, or cannot be read however often it is tried, the
+    /// writer learns that it has to rebuild.
+    pub(super) fn blocks<'a>(
+        &'a self,
+        engine: &'a dyn Engine,
         from: u64,
-        most: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
-        let read = self.engine()?.blocks(from, most);
-        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
-        match &read {
-            Ok(_) => unread.worked(from),
-            Err(EngineError::Damaged(why)) => self.found_damage(why),
-            Err(error) if error.is_of_a_place() && unread.failed(from, Instant::now()) => {
-                self.found_damage(&format!("the block at {from} cannot be read: {error}"));
+    ) -> impl Iterator<Item = Result<(u64, Vec<u8>), EngineError>> + 'a {
+        let mut place = from;
+        engine.blocks(from).inspect(move |read| {
+            self.was_read(place, read.as_ref().err());
+            if let Ok((key, _)) = read {
+                place = key.saturating_add(1);
             }
-            Err(_) => (),
+        })
+    }
+
+    /// Notes whether a block could be read: that which is at `place`, or the next.
+    fn was_read(&self, place: u64, error: Option<&EngineError>) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            None => unread.worked(place),
+            Some(EngineError::Damaged(why)) => self.found_damage(why),
+            Some(error) if error.is_of_a_place() && unread.failed(place, Instant::now()) => {
+                self.found_damage(&format!("the block at {place} cannot be read: {error}"));
+            }
+            Some(_) => (),
         }
-        drop(unread);
-        read
     }
 
     /// Has the writer rebuild what is damaged.

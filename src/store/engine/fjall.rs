@@ -3,6 +3,7 @@
 mod errors;
 mod look;
 mod making;
+mod one_by_one;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use fjall::{
 
 use super::folders::{DAMAGED, LIVE, is_changed, mark_changed, quarantine, settled};
 use super::memory::number;
-use super::{Engine, EngineError, Keyed, Kind, Opening, Write, preflight, salvage};
+use super::{Blocks, Engine, EngineError, Keyed, Kind, Opening, Write, preflight, salvage};
 use crate::store::envelope;
 use errors::{guarded, is_of_the_disk};
 
@@ -222,36 +223,8 @@ impl Engine for FjallEngine {
         guarded(|| Ok(self.db.persist(PersistMode::SyncData)?))
     }
 
-    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
-        guarded(|| {
-            let before = self.blocks.range(..=from.to_be_bytes()).next_back();
-            let start = before
-                .map(fjall::Guard::key)
-                .transpose()?
-                .map_or(Ok(from), |key| number(&key))?;
-            let (mut found, mut bytes) = (Vec::new(), 0usize);
-            for guard in self.blocks.range(start.to_be_bytes()..) {
-                let (key, value) = guard.into_inner()?;
-                bytes = bytes.saturating_add(value.len());
-                if found.len() > 1 && bytes > most {
-                    break;
-                }
-                found.push((number(&key)?, value.to_vec()));
-            }
-            Ok(found)
-        })
-    }
-
-    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
-        guarded(|| {
-            let last = self
-                .blocks
-                .last_key_value()
-                .map(fjall::Guard::into_inner)
-                .transpose()?;
-            last.map(|(key, value)| Ok((number(&key)?, value.to_vec())))
-                .transpose()
-        })
+    fn blocks(&self, from: u64) -> Blocks<'_> {
+        self.blocks_from(from)
     }
 
     fn values(&self, kind: Kind) -> Result<Vec<Keyed>, EngineError> {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::folders::{DAMAGED, LIVE};
-use super::memory::number;
+use super::memory::{follower, number};
 use super::salvage::{self, Saved};
-use super::{Engine, EngineError, Keyed, Kind, Write};
+use super::{Blocks, Engine, EngineError, Keyed, Kind, Write, one_by_one};
 use crate::store::envelope;
 
 /// Where a block stands.
@@ -102,25 +102,12 @@ impl Engine for IntactFiles {
         Ok(())
     }
 
-    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
-        let places = self.places();
-        let before = places.range(..=from).next_back();
-        let start = before.map_or(from, |(&key, _)| key);
-        let (mut found, mut bytes) = (Vec::new(), 0usize);
-        for (&key, spot) in places.range(start..) {
-            bytes = bytes.saturating_add(spot.length);
-            if found.len() > 1 && bytes > most {
-                break;
-            }
-            found.push((key, spot.read()?));
-        }
-        Ok(found)
-    }
-
-    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
-        let places = self.places();
-        let last = places.last_key_value();
-        last.map(|(&key, spot)| Ok((key, spot.read()?))).transpose()
+    fn blocks(&self, from: u64) -> Blocks<'_> {
+        let mut before = None;
+        one_by_one(move || {
+            let found = follower(&self.places(), from, &mut before);
+            found.map(|(key, spot)| Ok((key, spot.read()?))).transpose()
+        })
     }
 
     fn values(&self, kind: Kind) -> Result<Vec<Keyed>, EngineError> {

@@ -1,9 +1,10 @@
 //! An engine that keeps its values in memory: for tests, and as the statement of what an engine does.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Engine, EngineError, Keyed, Kind, Medium, Opening, Write};
+use super::{Blocks, Engine, EngineError, Keyed, Kind, Medium, Opening, Write, one_by_one};
 
 #[derive(Default)]
 struct Values {
@@ -19,6 +20,11 @@ impl MemoryEngine {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The block behind `before`, which it becomes; where that is none yet, the first of [`Engine::blocks`] from `from` on.
+    pub fn follower(&self, from: u64, before: &mut Option<u64>) -> Option<(u64, Vec<u8>)> {
+        follower(&self.values_of().blocks, from, before)
     }
 
     fn values_of(&self) -> MutexGuard<'_, Values> {
@@ -55,6 +61,21 @@ pub(super) fn number(key: &[u8]) -> Result<u64, EngineError> {
         .map_err(|_| EngineError::Damaged("the key of a block has not 8 bytes".to_owned()))
 }
 
+/// As [`MemoryEngine::follower`].
+pub(super) fn follower<T: Clone>(
+    blocks: &BTreeMap<u64, T>,
+    from: u64,
+    before: &mut Option<u64>,
+) -> Option<(u64, T)> {
+    let above = |key| blocks.range((Excluded(key), Unbounded)).next();
+    let (&key, block) = match *before {
+        Some(before) => above(before)?,
+        None => (blocks.range(..=from).next_back()).or_else(|| above(from))?,
+    };
+    *before = Some(key);
+    Some((key, block.clone()))
+}
+
 impl Engine for MemoryEngine {
     fn append(&self, batch: Vec<Write>, _durable: bool) -> Result<(), EngineError> {
         let mut values = self.values_of();
@@ -75,30 +96,9 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
-        let values = self.values_of();
-        let start = values
-            .blocks
-            .range(..=from)
-            .next_back()
-            .map_or(from, |(&key, _)| key);
-        let (mut found, mut bytes) = (Vec::new(), 0usize);
-        for (&key, value) in values.blocks.range(start..) {
-            bytes = bytes.saturating_add(value.len());
-            if found.len() > 1 && bytes > most {
-                break;
-            }
-            found.push((key, value.clone()));
-        }
-        Ok(found)
-    }
-
-    fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
-        Ok(self
-            .values_of()
-            .blocks
-            .last_key_value()
-            .map(|(&key, value)| (key, value.clone())))
+    fn blocks(&self, from: u64) -> Blocks<'_> {
+        let mut before = None;
+        one_by_one(move || Ok(self.follower(from, &mut before)))
     }
 
     fn values(&self, kind: Kind) -> Result<Vec<Keyed>, EngineError> {

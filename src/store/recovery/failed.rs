@@ -13,7 +13,8 @@ pub(super) fn settle(engine: &dyn Engine, known: Known) -> Result<(), EngineErro
     let schemas = schemas(engine, end)?;
     let (mut next, mut found) = (Some(first), Vec::new());
     // It was the last batch: behind it is nothing.
-    for (key, value) in engine.blocks(first, usize::MAX)? {
+    for block in engine.blocks(first) {
+        let (key, value) = block?;
         if key < first {
             continue;
         }

@@ -14,9 +14,6 @@ use crate::store::schema::SchemaTable;
 
 use super::{SKIP, damaged, header_of, removal};
 
-/// Bytes of blocks looked at in one go.
-const SCAN: usize = 1 << 20;
-
 /// What is missing between the blocks.
 #[derive(Default)]
 pub(super) struct Gone {
@@ -153,59 +150,45 @@ pub(super) fn scan(
         look_before(engine, from, &mut gone)?;
     }
     let mut next = from;
-    loop {
-        let mut moved = false;
-        for (first, value) in engine.blocks(next, SCAN)? {
-            let header = header_of(&value).filter(|header| header.is_readable(schemas));
-            // One that begins below may reach beyond: a cursor stands anywhere in a block.
-            let passed = header.as_ref().is_none_or(|header| header.end() <= next);
-            if first < next && passed {
-                continue;
+    for block in engine.blocks(from) {
+        let (first, value) = block?;
+        let header = header_of(&value).filter(|header| header.is_readable(schemas));
+        // One that begins below may reach beyond: a cursor stands anywhere in a block.
+        let passed = header.as_ref().is_none_or(|header| header.end() <= next);
+        if first < next && passed {
+            continue;
+        }
+        next = next.max(first.saturating_add(1));
+        let Some(header) = header else {
+            if !check {
+                return Err(damaged(first));
             }
-            moved = true;
-            next = next.max(first.saturating_add(1));
-            let Some(header) = header else {
-                if !check {
-                    return Err(damaged(first));
-                }
-                engine.append(vec![removal(first)], false)?;
-                continue;
-            };
-            next = header.end().max(next);
-            gone.pass(&header, start);
-            count(checkpoint, &header, &value, schemas);
-        }
-        if !moved {
-            return Ok(gone);
-        }
+            engine.append(vec![removal(first)], false)?;
+            continue;
+        };
+        next = header.end().max(next);
+        gone.pass(&header, start);
+        count(checkpoint, &header, &value, schemas);
     }
+    Ok(gone)
 }
 
 /// Where the devices stood at `from`: the blocks right before it show it, where they are there still.
 fn look_before(engine: &dyn Engine, from: u64, gone: &mut Gone) -> Result<(), EngineError> {
-    let (mut next, mut end) = (0, 0);
-    loop {
-        let mut moved = false;
-        for (first, value) in engine.blocks(next, SCAN)? {
-            if first < next {
-                continue;
-            }
-            if first >= from {
-                break;
-            }
-            (moved, next) = (true, first.saturating_add(1));
-            let Some(header) = header_of(&value) else {
-                continue;
-            };
-            if first != end {
-                gone.seen.clear();
-            }
-            end = header.end();
-            gone.see(&header);
-        }
-        if !moved {
+    let mut end = 0;
+    for block in engine.blocks(0) {
+        let (first, value) = block?;
+        if first >= from {
             break;
         }
+        let Some(header) = header_of(&value) else {
+            continue;
+        };
+        if first != end {
+            gone.seen.clear();
+        }
+        end = header.end();
+        gone.see(&header);
     }
     if end < from {
         gone.seen.clear();
@@ -216,16 +199,14 @@ fn look_before(engine: &dyn Engine, from: u64, gone: &mut Gone) -> Result<(), En
 /// Whether blocks cover `first..end` without a gap.
 pub(super) fn is_whole(engine: &dyn Engine, first: u64, end: u64) -> Result<bool, EngineError> {
     let mut next = first;
+    let mut blocks = engine.blocks(first);
     while next < end {
-        let start = next;
-        for (first, value) in engine.blocks(next, SCAN)? {
-            match header_of(&value) {
-                Some(header) if first <= next => next = next.max(header.end()),
-                _ => return Ok(next >= end),
-            }
-        }
-        if next == start {
+        let Some((key, value)) = blocks.next().transpose()? else {
             return Ok(false);
+        };
+        match header_of(&value) {
+            Some(header) if key <= next => next = next.max(header.end()),
+            _ => return Ok(false),
         }
     }
     Ok(true)

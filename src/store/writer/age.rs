@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Writer;
-use super::retention::{LOOK_EVERY, SCAN};
+use super::retention::LOOK_EVERY;
 use crate::reading::Stamp;
 use crate::store::block::Header;
 use crate::store::engine::EngineError;
@@ -37,31 +37,28 @@ impl Writer {
         };
         let oldest = earliest.saturating_sub(i64::try_from(most.as_nanos()).unwrap_or(i64::MAX));
         let (mut end, mut next) = (0, self.shared.state().floor);
-        loop {
-            let before = next;
-            for (first, value) in self.shared.engine()?.blocks(next, SCAN)? {
-                let header = header_of(&value)
-                    .ok_or_else(|| EngineError::Damaged(format!("the block at {first}")))?;
-                if header.end() <= next {
-                    continue;
+        // Nothing goes meanwhile whose space this could keep: only the writer lets blocks go.
+        for block in self.shared.engine()?.blocks(next) {
+            let (first, value) = block?;
+            let header = header_of(&value)
+                .ok_or_else(|| EngineError::Damaged(format!("the block at {first}")))?;
+            if header.end() <= next {
+                continue;
+            }
+            next = header.end();
+            match self.latest(&header, &value) {
+                // A time to come is a wrong one.
+                Some(latest) if (oldest..=earliest).contains(&latest) => {
+                    let left = u64::try_from(latest.saturating_sub(oldest)).unwrap_or(0);
+                    let look = Duration::from_nanos(left).clamp(LOOK_EVERY, LOOK_WITHIN);
+                    return Ok((end, look));
                 }
-                next = header.end();
-                match self.latest(&header, &value) {
-                    // A time to come is a wrong one.
-                    Some(latest) if (oldest..=earliest).contains(&latest) => {
-                        let left = u64::try_from(latest.saturating_sub(oldest)).unwrap_or(0);
-                        let look = Duration::from_nanos(left).clamp(LOOK_EVERY, LOOK_WITHIN);
-                        return Ok((end, look));
-                    }
-                    Some(latest) if latest < oldest => end = header.end(),
-                    _ => (),
-                }
+                Some(latest) if latest < oldest => end = header.end(),
+                _ => (),
             }
             self.shared.set_busy(true);
-            if next == before {
-                return Ok((end, most.clamp(LOOK_EVERY, LOOK_WITHIN)));
-            }
         }
+        Ok((end, most.clamp(LOOK_EVERY, LOOK_WITHIN)))
     }
 
     /// The latest time in a block; `None`: it is not known of all its records.

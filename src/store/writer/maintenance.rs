@@ -16,8 +16,6 @@ use crate::store::recovery::header_of;
 use crate::store::settings::WhenFull;
 use crate::store::{Inlet, Store, StoreError, StoreSettings, reader};
 
-/// Bytes of blocks looked at in one go.
-const SCAN: usize = 1 << 20;
 /// What events give as the reason.
 const PURGED: &str = "purged";
 
@@ -117,23 +115,22 @@ impl Maintenance {
     ) -> Result<Holes, EngineError> {
         let mut gone = Holes::default();
         let mut next = self.first_missing(scope);
-        loop {
-            let start = next;
-            for (first, value) in self.writer.shared.engine()?.blocks(next, SCAN)? {
-                let Some(header) = header_of(&value) else {
-                    return Err(EngineError::Damaged(format!("the block at {first}")));
-                };
-                if header.end() <= next || header.first > to {
-                    continue;
-                }
-                self.add(&mut gone, scope, &header, &value, to);
-                next = header.end();
+        for block in self.writer.shared.engine()?.blocks(next) {
+            let (first, value) = block?;
+            let Some(header) = header_of(&value) else {
+                return Err(EngineError::Damaged(format!("the block at {first}")));
+            };
+            if header.first > to {
+                break;
             }
-            if next == start {
-                return Ok(gone);
+            if header.end() <= next {
+                continue;
             }
+            self.add(&mut gone, scope, &header, &value, to);
+            next = header.end();
             passed(next.saturating_sub(1).min(to));
         }
+        Ok(gone)
     }
 
     fn first_missing(&self, scope: &[Name]) -> u64 {

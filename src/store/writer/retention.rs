@@ -29,8 +29,6 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// What is left of damaged engines may take this part of `max_size`.
 pub(super) const QUARANTINE: u64 = 10;
-/// Bytes of blocks looked at in one go.
-pub(super) const SCAN: usize = 1 << 20;
 
 /// What was not taken of a device while the store was full.
 #[derive(Debug)]
@@ -186,10 +184,10 @@ impl Writer {
             return Ok(());
         }
         // A block goes by its first number: the one in which `oldest` stands has to stay.
-        let blocks = self.shared.blocks(oldest, 1)?;
+        let block = self.shared.blocks(&*engine, oldest).next().transpose()?;
         let within = |value: &[u8]| header_of(value).is_none_or(|header| header.end() > oldest);
-        let oldest = match blocks.first() {
-            Some((first, value)) if *first < oldest && within(value) => *first,
+        let oldest = match block {
+            Some((first, value)) if first < oldest && within(&value) => first,
             _ => oldest,
         };
         if oldest <= self.checkpoint.floor || !engine.can_drop_below(oldest)? {
@@ -318,26 +316,23 @@ impl Writer {
     ) -> Result<(), EngineError> {
         let mut gone = Holes::default();
         let (mut floor, start) = (self.shared.state().floor, self.checkpoint.floor);
-        'all: loop {
-            let before = floor;
-            for (first, value) in self.shared.blocks(floor, SCAN)? {
-                let Some(header) = header_of(&value) else {
-                    return Err(EngineError::Damaged(format!("the block at {first}")));
-                };
-                if header.end() <= floor {
-                    continue;
-                }
-                if header.end() > self.checkpoint.end || !more(&header, value.len() as u64) {
-                    break 'all;
-                }
-                self.note_drop(&mut gone, &header, &value, reason);
-                floor = header.end();
+        let engine = self.shared.engine()?;
+        for block in self.shared.blocks(&*engine, floor) {
+            let (first, value) = block?;
+            let Some(header) = header_of(&value) else {
+                return Err(EngineError::Damaged(format!("the block at {first}")));
+            };
+            if header.end() <= floor {
+                continue;
             }
-            self.shared.set_busy(true);
-            if floor == before {
+            if header.end() > self.checkpoint.end || !more(&header, value.len() as u64) {
                 break;
             }
+            self.note_drop(&mut gone, &header, &value, reason);
+            floor = header.end();
+            self.shared.set_busy(true);
         }
+        drop(engine);
         if floor <= start.max(1) {
             return Ok(());
         }

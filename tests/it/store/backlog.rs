@@ -97,7 +97,7 @@ fn schema(n: usize) -> Arc<Schema> {
 /// How long the next hundred records take, at the first, in the middle and at the last.
 ///
 /// Each round reads at every place, so that none has a warmer machine than the others: a block that the kernel has to fetch
-/// from the disk, the next one, which came with it, and what follows in that one, which is decoded by then.
+/// from the disk, one behind it, which it may have fetched along, and what follows in that one, which is decoded by then.
 async fn look(store: &Store, dir: &Path, last: u64) {
     /// More than a block's records.
     const APART: u64 = 2_100;

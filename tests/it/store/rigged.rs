@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forebay::store::engine::{
-    Engine, EngineError, Keyed, Kind, Medium, MemoryEngine, Opening, Write,
+    Blocks, Engine, EngineError, Keyed, Kind, Medium, MemoryEngine, Opening, Write, one_by_one,
 };
 
 pub(super) const ENOSPC: i32 = 28;
@@ -94,7 +94,7 @@ pub(super) fn copy(engine: &MemoryEngine) -> MemoryEngine {
         key,
         value: Some(value),
     };
-    let blocks = engine.blocks(0, usize::MAX).unwrap().into_iter();
+    let blocks = engine.blocks(0).map(Result::unwrap);
     let mut batch: Vec<Write> = blocks
         .map(|(seq, value)| put(Kind::Block, (seq.to_be_bytes().to_vec(), value)))
         .collect();
@@ -160,7 +160,7 @@ impl Rigged {
     /// in it: from this `seq` to below that.
     pub(super) fn lose_block(&self, which: usize) -> Range<u64> {
         let engine = self.engine();
-        let blocks = engine.blocks(0, usize::MAX).unwrap();
+        let blocks: Vec<_> = engine.blocks(0).map(Result::unwrap).collect();
         let key = |n: usize| blocks.get(n).map(|(key, _)| *key);
         let end = key(which + 1).unwrap_or(u64::MAX);
         if let Some((key, _)) = blocks.get(which) {
@@ -353,8 +353,9 @@ impl Engine for Open {
         self.does(Op::Sync, true, Rig::sync)
     }
 
-    fn blocks(&self, from: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>, EngineError> {
-        self.does(Op::Read, false, |rig| rig.live.blocks(from, most))?
+    fn blocks(&self, from: u64) -> Blocks<'_> {
+        let mut before = None;
+        one_by_one(move || self.does(Op::Read, false, |rig| rig.live.follower(from, &mut before)))
     }
 
     fn last_block(&self) -> Result<Option<(u64, Vec<u8>)>, EngineError> {

@@ -245,7 +245,7 @@ impl World {
             match end {
                 End::PowerCut(kept) => rigged.power_cut(kept),
                 End::Damage(which) => {
-                    let blocks = rigged.engine().blocks(0, usize::MAX).unwrap().len();
+                    let blocks = rigged.engine().blocks(0).count();
                     queue.damage(rigged.lose_block(usize::from(which) % blocks.max(1)));
                 }
                 End::Stop | End::Kill => (),
