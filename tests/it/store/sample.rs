@@ -1,13 +1,13 @@
 //! A store with its writer running, and things to put into it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use forebay::reading::{
-    Body, Clock, Description, Detail, Event, EventName, MapHash, Name, Observation, Reading,
-    Record, Scan, Schema, SchemaPoint, SystemClock, Value, ValueType,
+    Body, Clock, ClockSource, Description, Detail, Event, EventName, MapHash, Name, Observation,
+    Reading, Record, Scan, Schema, SchemaPoint, SystemClock, Value, ValueType,
 };
 use forebay::store::engine::MemoryEngine;
 use forebay::store::settings::{StoreSettings, WhenFull};
@@ -112,8 +112,10 @@ pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
+/// By one clock: a new one reads files of the kernel's.
 fn now() -> forebay::reading::Stamp {
-    Clock::new(SystemClock::new()).now()
+    static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
+    CLOCK.now()
 }
 
 /// A scan of `points` values that differ with `n`.
