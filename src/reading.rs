@@ -30,4 +30,4 @@ pub use stamp::{BootId, Stamp};
 #[cfg(test)]
 pub(crate) use system_clock::set_by_a_nanosecond;
 pub use system_clock::{SystemClock, clock_is_synchronised};
-pub use value::{Quality, Reading, Value};
+pub use value::{Quality, Reading, Value, ValueRef};

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::field::modbus::map::{Change, ReportRule};
-use crate::reading::{Decimal, Reading, Value};
+use crate::reading::{Decimal, Reading, Value, ValueRef};
 
 /// What of one scan class was sent last, and by which rules the next readings count as changes.
 #[derive(Debug)]
@@ -108,12 +108,12 @@ fn is_news(change: Option<Change>, last: &Reading, new: &Reading) -> bool {
     }
 }
 
-fn number(value: &Value) -> Option<Decimal> {
+fn number(value: ValueRef<'_>) -> Option<Decimal> {
     match value {
-        Value::Int(number) => Some(Decimal::from(*number)),
-        Value::UInt(number) => Some(Decimal::from(*number)),
-        Value::F32(number) => Decimal::from_f32(*number),
-        Value::F64(number) => Decimal::from_f64(*number),
+        Value::Int(number) => Some(Decimal::from(number)),
+        Value::UInt(number) => Some(Decimal::from(number)),
+        Value::F32(number) => Decimal::from_f32(number),
+        Value::F64(number) => Decimal::from_f64(number),
         Value::Bool(_) | Value::Text(_) | Value::Texts(_) => None,
     }
 }

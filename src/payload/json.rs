@@ -198,11 +198,11 @@ fn is_good(reading: &Reading) -> bool {
 fn write_value(writer: &mut Writer<'_>, reading: &Reading) {
     match reading.value() {
         None => writer.raw("null"),
-        Some(Value::Bool(value)) => writer.boolean(*value),
-        Some(Value::Int(value)) => writer.integer(*value),
-        Some(Value::UInt(value)) => writer.unsigned(*value),
-        Some(Value::F32(value)) => writer.float(*value),
-        Some(Value::F64(value)) => writer.float(*value),
+        Some(Value::Bool(value)) => writer.boolean(value),
+        Some(Value::Int(value)) => writer.integer(value),
+        Some(Value::UInt(value)) => writer.unsigned(value),
+        Some(Value::F32(value)) => writer.float(value),
+        Some(Value::F64(value)) => writer.float(value),
         Some(Value::Text(text)) => writer.string(text),
         Some(Value::Texts(texts)) => {
             writer.raw("[");

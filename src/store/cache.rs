@@ -8,7 +8,7 @@ use crate::reading::{
     Body, Detail, Name, PointDescription, Reading, Record, Scan, Value, ValueType,
 };
 
-/// Most bytes of the latest records that are kept: at 25,000 values a second, those of two seconds.
+/// Most bytes of the latest records that are kept: at 25,000 values a second, those of four seconds.
 const MOST_RECENT: usize = 2 << 20;
 /// Most bytes of blocks read from disk that are kept: a forwarder reads 1 MiB at once, and some may be apart.
 const MOST_LOADED: usize = 4 << 20;
@@ -269,12 +269,12 @@ fn texts(scan: &Scan) -> usize {
 }
 
 fn text_of(reading: &Reading) -> usize {
+    let boxed = |text: &str| size_of::<Box<str>>() + text.len();
     match reading.value() {
-        Some(Value::Text(text)) => text.len(),
-        Some(Value::Texts(texts)) => texts
-            .iter()
-            .map(|text| size_of::<Box<str>>() + text.len())
-            .sum(),
+        Some(Value::Text(text)) => boxed(text),
+        Some(Value::Texts(texts)) => {
+            size_of::<Box<[Box<str>]>>() + texts.iter().map(|text| boxed(text)).sum::<usize>()
+        }
         _ => 0,
     }
 }
@@ -367,11 +367,10 @@ mod tests {
             .into(),
             full: false,
         };
-        assert_eq!(texts(&scan("", &[])), 0);
-        assert_eq!(
-            texts(&scan("four", &["one", "three"])),
-            4 + 3 + 5 + 2 * size_of::<Box<str>>()
-        );
+        let boxes = |count| count * size_of::<Box<str>>();
+        assert_eq!(texts(&scan("", &[])), boxes(2));
+        let some = scan("four", &["one", "three"]);
+        assert_eq!(texts(&some), 4 + 3 + 5 + boxes(4));
         let nothing = Scan {
             readings: vec![None; 3],
             ..scan("", &[])

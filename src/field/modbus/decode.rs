@@ -154,7 +154,7 @@ impl Steps {
         if self.min.is_none() && self.max.is_none() {
             return Reading::good(value);
         }
-        let outside = scale::decimal(&value).is_some_and(|number| {
+        let outside = scale::decimal(value.as_ref()).is_some_and(|number| {
             self.min.is_some_and(|min| number < min) || self.max.is_some_and(|max| number > max)
         });
         if outside {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::decode::{Places, Recipe};
 use super::frame::ReadRequest;
 use super::map::{Order, RawType, Table};
-use crate::reading::Value;
+use crate::reading::{Value, ValueRef};
 
 /// Registers that say what a device is. Where they say something else, the map's addresses mean nothing on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ impl Identity {
         let recipe = Recipe::plainly(&self.raw, self.order);
         let reading = recipe.read(Places::Registers(words), None);
         match reading.value() {
-            Some(value) if self.is.contains(value) => Ok(()),
+            Some(value) if self.is.iter().any(|is| is.as_ref() == value) => Ok(()),
             Some(value) => Err(shown(value)),
             None => Err(reading.quality().to_string()),
         }
@@ -46,13 +46,13 @@ impl Identity {
 impl fmt::Display for Identity {
     /// As in "holding 89 is 15240 or 15250".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is: Vec<_> = self.is.iter().map(shown).collect();
+        let is: Vec<_> = self.is.iter().map(Value::as_ref).map(shown).collect();
         let (table, address) = (self.table.as_str(), self.address);
         write!(f, "{table} {address} is {}", is.join(" or "))
     }
 }
 
-fn shown(value: &Value) -> String {
+fn shown(value: ValueRef<'_>) -> String {
     match value {
         Value::Int(number) => number.to_string(),
         Value::UInt(number) => number.to_string(),

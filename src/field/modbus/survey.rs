@@ -133,15 +133,15 @@ fn is_plausible(kind: &str, width: u16, reading: &Reading) -> bool {
     match reading.value() {
         None => false,
         Some(Value::F32(number)) if kind == "pf-quadrant" && number.abs() > 1.0 => false,
-        Some(Value::F32(number)) => float(f64::from(*number)),
-        Some(Value::F64(number)) => float(*number),
+        Some(Value::F32(number)) => float(f64::from(number)),
+        Some(Value::F64(number)) => float(number),
         Some(Value::Int(number)) => kind.starts_with("bcd") || integer(number.unsigned_abs()),
         Some(Value::UInt(_) | Value::Texts(_)) => false,
         Some(Value::Bool(_)) => true,
         Some(Value::Text(text)) if kind == "string" => {
             !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() || c == ' ')
         }
-        Some(Value::Text(date)) => (YEARS.0..YEARS.1).contains(&&**date),
+        Some(Value::Text(date)) => (YEARS.0..YEARS.1).contains(&date),
     }
 }
 
@@ -149,12 +149,12 @@ fn is_plausible(kind: &str, width: u16, reading: &Reading) -> bool {
 mod tests {
     use super::*;
 
-    fn plausible(words: &[u16], kind: &str) -> Vec<(&'static str, Value)> {
+    fn plausible(words: &[u16], kind: &str) -> Vec<(&'static str, Reading)> {
         let rows = survey(words).into_iter();
         let guesses = rows.filter(|row| row.kind == kind).flat_map(|r| r.guesses);
         guesses
             .filter(|guess| guess.plausible)
-            .map(|guess| (guess.order, guess.reading.value().unwrap().clone()))
+            .map(|guess| (guess.order, guess.reading))
             .collect()
     }
 
@@ -162,18 +162,20 @@ mod tests {
     fn the_order_that_is_meant_stands_out() {
         let voltage = 230.1_f32.to_bits();
         let (high, low) = ((voltage >> 16) as u16, (voltage & 0xFFFF) as u16);
-        let is = Value::F32(230.1);
+        let is = Reading::good(Value::F32(230.1));
         assert_eq!(plausible(&[high, low], "f32"), [("ABCD", is.clone())]);
         assert_eq!(plausible(&[low, high], "f32"), [("CDAB", is.clone())]);
         let swapped = [low.swap_bytes(), high.swap_bytes()];
         assert_eq!(plausible(&swapped, "f32"), [("DCBA", is)]);
+        let number = |number| Reading::good(Value::Int(number));
         assert_eq!(
             plausible(&[0, 4711], "u32"),
-            [("ABCD", Value::Int(4711)), ("BADC", Value::Int(26_386))]
+            [("ABCD", number(4711)), ("BADC", number(26_386))]
         );
+        let date = Value::Text("2025-11-15T15:56:36Z".into());
         assert_eq!(
             plausible(&[0x6918, 0xA2B4], "unix32"),
-            [("ABCD", Value::Text("2025-11-15T15:56:36Z".into()))]
+            [("ABCD", Reading::good(date))]
         );
     }
 
@@ -189,10 +191,8 @@ mod tests {
         assert_eq!(at("f64"), [0, 4]);
         assert_eq!(at("ymdhms"), [0]);
         assert_eq!(at("string"), [0]);
-        assert_eq!(
-            plausible(&[0x4142; 9], "string")[1],
-            ("BADC", Value::Text("BABABABABABABABABA".into()))
-        );
+        let swapped = Reading::good(Value::Text("BABABABABABABABABA".into()));
+        assert_eq!(plausible(&[0x4142; 9], "string")[1], ("BADC", swapped));
     }
 
     #[test]

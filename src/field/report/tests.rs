@@ -170,8 +170,8 @@ fn any_rule() -> impl Strategy<Value = Option<ReportRule>> {
 }
 
 /// How far apart the rule lets the known and the true value be.
-fn within(rule: Option<ReportRule>, known: &Value, is: &Value) -> bool {
-    let as_f64 = |value: &Value| number(value).map(Decimal::to_f64);
+fn within(rule: Option<ReportRule>, known: ValueRef<'_>, is: ValueRef<'_>) -> bool {
+    let as_f64 = |value| number(value).map(Decimal::to_f64);
     let bound = match rule.map(|rule| rule.change) {
         None | Some(Change::Any) => return known == is,
         Some(Change::Absolute(bound)) => bound.to_f64(),

@@ -140,7 +140,7 @@ fn raw(records: &[Arc<Record>]) -> Vec<u8> {
                 Some(Value::F32(number)) => out.extend_from_slice(&number.to_le_bytes()),
                 Some(Value::F64(number)) => out.extend_from_slice(&number.to_le_bytes()),
                 Some(Value::Int(number)) => out.extend_from_slice(&number.to_le_bytes()),
-                Some(Value::Bool(on)) => out.push(u8::from(*on)),
+                Some(Value::Bool(on)) => out.push(u8::from(on)),
                 Some(Value::Text(text)) => out.extend_from_slice(text.as_bytes()),
                 _ => {}
             }

@@ -154,10 +154,10 @@ fn put_reading(kinds: &mut Vec<u8>, values: &mut Vec<u8>, reading: &Reading, las
     let kind = match reading.value() {
         Some(Value::Bool(false)) => 1,
         Some(Value::Bool(true)) => 2,
-        Some(Value::Int(number)) => last.put(values, (INT, *number)),
+        Some(Value::Int(number)) => last.put(values, (INT, number)),
         Some(Value::UInt(number)) => last.put(values, (UINT, number.cast_signed())),
-        Some(Value::F32(number)) => last.put(values, number_of_f32(*number, last.kind)),
-        Some(Value::F64(number)) => last.put(values, number_of_f64(*number, last.kind)),
+        Some(Value::F32(number)) => last.put(values, number_of_f32(number, last.kind)),
+        Some(Value::F64(number)) => last.put(values, number_of_f64(number, last.kind)),
         Some(Value::Text(text)) => {
             put_text(values, text);
             7

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forebay::config;
 use forebay::field::modbus::map::{Bits, DeviceMap, Names, Point, RawType, Scale, Table};
-use forebay::reading::{Body, Reading, Value};
+use forebay::reading::{Body, Reading, Value, ValueRef};
 use forebay::simulator::device::SimulatedDevice;
 
 use super::rig::*;
@@ -89,7 +89,7 @@ fn own_value(point: &Point, index: usize, factors: &BTreeMap<usize, i64>) -> Val
     }
 }
 
-fn is_same(read: &Value, given: &Value) -> bool {
+fn is_same(read: ValueRef<'_>, given: ValueRef<'_>) -> bool {
     match (read.number(), given.number()) {
         (Some(read), Some(given)) => (read - given).abs() <= given.abs() * 1e-6,
         _ => read == given,
@@ -142,7 +142,7 @@ async fn every_point_of_every_map_is_read_back() {
                 .value()
                 .unwrap_or_else(|| panic!("{name}: {point}: {reading:?}"));
             assert!(
-                is_same(value, given),
+                is_same(value, given.as_ref()),
                 "{name}: {point}: {given:?} came back as {value:?}"
             );
         }

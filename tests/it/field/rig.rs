@@ -348,7 +348,7 @@ pub(super) fn assert_no_wrong_value(outbox: &Outbox, units: impl IntoIterator<It
                     continue;
                 };
                 let right = Value::Int(word_at(unit, address).into());
-                assert_eq!(*value, right, "{}", point.name);
+                assert_eq!(value, right, "{}", point.name);
                 values += 1;
             }
         }

@@ -1,7 +1,7 @@
 //! Factor and offset, in decimal: of a float over its shortest text, of an integer exactly.
 
 use super::super::map::{Scale, Transform};
-use crate::reading::{Decimal, Quality, Reading, Value, nearest_f64};
+use crate::reading::{Decimal, Quality, Reading, Value, ValueRef, nearest_f64};
 
 /// What a value is multiplied by, and what is added then.
 #[derive(Debug, Clone)]
@@ -43,9 +43,9 @@ impl Factor {
             Self::Fixed(linear) => return linear.apply(value),
             Self::Power10 { offset } => {
                 let power = match reading.and_then(Reading::value) {
-                    Some(&Value::Int(power)) if power.abs() <= MOST_POWER => power,
+                    Some(Value::Int(power)) if power.abs() <= MOST_POWER => power,
                     // A power that went through a scale of its own.
-                    Some(&Value::F64(power)) => whole(power).ok_or(Quality::NoScale)?,
+                    Some(Value::F64(power)) => whole(power).ok_or(Quality::NoScale)?,
                     _ => return Err(Quality::NoScale),
                 };
                 let power = i16::try_from(power).map_err(|_| Quality::NoScale)?;
@@ -121,7 +121,7 @@ impl Linear {
         {
             return self.integer(digits, common.exponent);
         }
-        let exact = decimal(&value)
+        let exact = decimal(value.as_ref())
             .and_then(|number| number.checked_mul(self.factor))
             .and_then(|number| number.checked_add(self.offset));
         match exact {
@@ -158,13 +158,13 @@ fn finite(number: f64) -> Result<Value, Quality> {
 }
 
 /// The number as it is sent, exactly; `None` of texts.
-pub(super) fn decimal(value: &Value) -> Option<Decimal> {
+pub(super) fn decimal(value: ValueRef<'_>) -> Option<Decimal> {
     match value {
-        Value::Bool(bit) => Some(Decimal::from(i64::from(*bit))),
-        Value::Int(number) => Some(Decimal::from(*number)),
-        Value::UInt(number) => Some(Decimal::from(*number)),
-        Value::F32(number) => Decimal::from_f32(*number),
-        Value::F64(number) => Decimal::from_f64(*number),
+        Value::Bool(bit) => Some(Decimal::from(i64::from(bit))),
+        Value::Int(number) => Some(Decimal::from(number)),
+        Value::UInt(number) => Some(Decimal::from(number)),
+        Value::F32(number) => Decimal::from_f32(number),
+        Value::F64(number) => Decimal::from_f64(number),
         Value::Text(_) | Value::Texts(_) => None,
     }
 }

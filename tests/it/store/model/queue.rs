@@ -58,7 +58,6 @@ impl Queue {
             let Some(Value::Int(number)) = scan.readings[0].as_ref().unwrap().value() else {
                 panic!("no scan of ours: {record:?}");
             };
-            let number = *number;
             let device = self.put[number as usize];
             assert_eq!(scan.schema.device, name(&format!("d{device}")));
             let before = self.scans.insert(number, record.seq);
