@@ -11,6 +11,11 @@ use forebay::reading::{Body, Observation, Outlet, RangeSet, Reading, Schema, Val
 use forebay::store::settings::Start;
 use forebay::store::{ReadLimit, Store};
 
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::gateway::Gateway;
+
 use super::sample::{Running, name, scan, scan_of, settings};
 
 const CHILD: &str = "FOREBAY_TEST_BACKLOG_DIR";
@@ -199,20 +204,59 @@ fn kibibytes(field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[test]
-fn a_long_backlog_costs_neither_memory_nor_time_and_leaves_no_space_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    for step in ["fill", "look", "drain", "open"] {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::backlog::child", "--nocapture"])
-            .env(CHILD, format!("{step}:{}", dir.path().display()))
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let said = text.lines().filter_map(|line| line.strip_prefix("said "));
-        said.for_each(|line| println!("{line}"));
-        assert!(output.status.success(), "{step}: {text}");
-        println!("{} MiB on disk", allocated(dir.path()) >> 20);
-    }
+/// A site with a device at `port`. What is in its store is for an upstream that is not configured any more.
+fn site(port: u16) -> String {
+    format!(
+        "[store]\nmax_size = \"8GiB\"\n[line.hall]\nprotocol = \"modbus-tcp\"\naddress = \"127.0.0.1:{port}\"\n\
+         [device.press]\nline = \"hall\"\nevery = \"1s\"\npoints.force = {{ holding = 0, type = \"u16\" }}\n"
+    )
+}
+
+/// Starts the daemon, with files that the kernel has to fetch: how long it takes to its first request at a device, which stays
+/// without an answer.
+async fn first_poll(gateway: &mut Gateway, device: &TcpListener) -> (Duration, TcpStream) {
+    forget(gateway.folder());
+    let start = Instant::now();
+    gateway.launch();
+    let asked = async {
+        let (mut stream, _) = device.accept().await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        (start.elapsed(), stream)
+    };
+    let asked = tokio::time::timeout(PATIENCE, asked).await;
+    asked.unwrap_or_else(|_| panic!("{}", gateway.log()))
+}
+
+#[tokio::test]
+async fn a_long_backlog_costs_neither_memory_nor_time_and_leaves_no_space_behind() {
+    let device = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut gateway = Gateway::new(&site(device.local_addr().unwrap().port()), &[]);
+    let store = gateway.folder().join("state/store");
+    step("fill", &store);
+    step("look", &store);
+    let (after_a_stop, waits) = first_poll(&mut gateway, &device).await;
+    gateway.kill();
+    // Only now: the daemon would connect again.
+    drop(waits);
+    let (after_a_kill, _waits) = first_poll(&mut gateway, &device).await;
+    gateway.stop();
+    println!(
+        "the daemon's first poll: {after_a_stop:?} after its start, {after_a_kill:?} after that of one that was killed"
+    );
+    step("drain", &store);
+    step("open", &store);
+}
+
+fn step(step: &str, store: &Path) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::backlog::child", "--nocapture"])
+        .env(CHILD, format!("{step}:{}", store.display()))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = text.lines().filter_map(|line| line.strip_prefix("said "));
+    said.for_each(|line| println!("{line}"));
+    assert!(output.status.success(), "{step}: {text}");
+    println!("{} MiB on disk", allocated(store) >> 20);
 }
