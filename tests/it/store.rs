@@ -30,9 +30,10 @@ use std::time::Duration;
 use forebay::reading::{Body, Clock, Detail, EventName, ManualClock, Outlet, RangeSet};
 use forebay::store::engine::MemoryEngine;
 use forebay::store::settings::Start;
-use forebay::store::{self, Inlet, StoreError};
+use forebay::store::{self, Inlet, Store, StoreError};
 
 use sample::{Running, description, event, name, scan, settings, told};
+use stepping::{Stepped, events, plain};
 
 fn set(pairs: &[(u64, u64)]) -> RangeSet {
     pairs.iter().copied().collect()
@@ -134,39 +135,48 @@ async fn a_description_is_stored_once_until_it_differs() {
 
 #[tokio::test]
 async fn a_refused_record_is_kept_told_and_confirmed_in_one_commit() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Running::open(&settings(dir.path()));
-    store.store.register(&name("cloud"), Start::Oldest);
+    let (engine, cloud) = (MemoryEngine::new(), name("cloud"));
+    let mut stepped = Stepped::open(engine.clone(), &plain());
+    stepped.store.register(&cloud, Start::Oldest);
     for n in 0..5 {
-        store.inlet.put(scan("press", n, 3));
+        stepped.inlet.put(scan("press", n, 3));
     }
-    let records = store.records_until(6).await;
-    store
-        .store
-        .refuse(&name("cloud"), 3, "payload too large".to_owned(), 9000);
-    store
-        .store
-        .refuse(&name("cloud"), 4, "payload too large".to_owned(), 9001);
-    let all = store.records_until(7).await;
+    stepped.settle();
+    let records = stepped.records(1).await;
+    assert_eq!(records.len(), 6);
+    let refuse = |store: &Store, seq, reason: &str, size| {
+        store.refuse(&cloud, seq, reason.to_owned(), size);
+    };
+    refuse(&stepped.store, 3, "payload too large", 9000);
+    refuse(&stepped.store, 4, "payload too large", 9001);
+    stepped.settle();
+    let all = stepped.records(7).await;
+    assert_eq!(all.len(), 1);
     assert_eq!(
-        told(&all[6], EventName::RecordsRefused, "seq"),
+        told(&all[0], EventName::RecordsRefused, "seq"),
         Some(Detail::Ranges(set(&[(3, 4)])))
     );
     assert_eq!(
-        told(&all[6], EventName::RecordsRefused, "device_seq"),
+        told(&all[0], EventName::RecordsRefused, "device_seq"),
         Some(Detail::Ranges(set(&[(2, 3)])))
     );
     assert_eq!(
-        told(&all[6], EventName::RecordsRefused, "upstream"),
+        told(&all[0], EventName::RecordsRefused, "upstream"),
         Some(Detail::Text("cloud".to_owned()))
     );
-    assert_eq!(all[6].body.device(), Some(&name("press")));
-    store.store.refuse(&name("cloud"), 7, "no".to_owned(), 1);
-    store.stop();
+    assert_eq!(all[0].body.device(), Some(&name("press")));
+    refuse(&stepped.store, 7, "no", 1);
+    stepped.settle();
+    assert_eq!(
+        stepped.records(8).await.len(),
+        0,
+        "a refused event makes no event of its own"
+    );
+    stepped.writer.close();
 
-    let store = Running::open(&settings(dir.path()));
-    assert_eq!(store.store.cursor(&name("cloud")), set(&[(3, 4), (7, 7)]));
-    let letters = store.store.dead_letters().unwrap();
+    let stepped = Stepped::open(engine, &plain());
+    assert_eq!(stepped.store.cursor(&cloud), set(&[(3, 4), (7, 7)]));
+    let letters = stepped.store.dead_letters().unwrap();
     assert_eq!(
         letters
             .iter()
@@ -178,13 +188,13 @@ async fn a_refused_record_is_kept_told_and_confirmed_in_one_commit() {
         (&letters[0].record, letters[1].payload_size),
         (&records[2], 9001)
     );
-    assert_eq!(store.store.status().dead_letters, 3);
+    assert_eq!(stepped.store.status().dead_letters, 3);
+    let told_at_the_stop = stepped.records(8).await;
     assert_eq!(
-        store.records_until(8).await.len(),
-        8,
-        "a refused event makes no event of its own"
+        events(&told_at_the_stop, EventName::RecordsRefused),
+        2,
+        "it, and what it had told"
     );
-    store.stop();
 }
 
 #[tokio::test]
@@ -311,7 +321,7 @@ async fn another_machine_begins_a_new_stream_and_numbers_go_on() {
 fn a_handle_can_be_shared() {
     fn shared<T: Send + Sync + Clone + 'static>() {}
     fn sent<T: Send + 'static>() {}
-    shared::<store::Store>();
+    shared::<Store>();
     shared::<Inlet>();
     sent::<store::Writer>();
     sent::<Arc<forebay::reading::Record>>();
