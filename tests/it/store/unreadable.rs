@@ -9,7 +9,7 @@ use std::process::Command;
 
 use forebay::reading::{Clock, EventName, RangeSet, SystemClock};
 use forebay::store::settings::Start;
-use forebay::store::{self, Inlet};
+use forebay::store::{self, Inlet, StoreStatus};
 
 use super::bad_sector::{all, fill, largest};
 use super::sample::{Running, name, settings, told};
@@ -19,6 +19,14 @@ const CHILD: &str = "FOREBAY_TEST_UNREADABLE";
 /// How often the folder is tried: once by the engine, five times before it is taken for lost, and as often again where it has
 /// been moved to. Then its path is that of the one in its place.
 const TRIES: u32 = 11;
+
+/// Fills a store of which its upstream has nothing yet.
+async fn filled(dir: &Path, count: usize) -> StoreStatus {
+    let store = Running::open(&settings(dir));
+    store.store.register(&name("cloud"), Start::Oldest);
+    fill(&store, count).await;
+    store.stop()
+}
 
 /// Runs `child` as one whose first calls about these paths fail.
 fn run_child(step: &str, dir: &Path, paths: &[PathBuf], call: &str, tries: u32) -> String {
@@ -87,10 +95,7 @@ async fn child() {
 async fn a_folder_that_is_never_listed_is_rebuilt_around() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    let store = Running::open(&settings(dir));
-    store.store.register(&name("cloud"), Start::Oldest);
-    fill(&store, 240).await;
-    let old = store.stop();
+    let old = filled(dir, 240).await;
     let table = largest(dir, "/tables/");
     let tables = table.parent().unwrap().to_owned();
     let moved = dir
@@ -120,9 +125,7 @@ async fn a_folder_that_is_never_listed_is_rebuilt_around() {
 async fn what_cannot_be_read_once_or_may_not_be_is_no_damage() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    let store = Running::open(&settings(dir));
-    fill(&store, 5).await;
-    let old = store.stop();
+    let old = filled(dir, 5).await;
     let mut paths = Vec::new();
     crate::engine::damage::files(&dir.join("engine"), &mut paths);
     paths.retain(|path| fs::metadata(path).unwrap().len() > 0);
@@ -143,10 +146,7 @@ async fn what_cannot_be_read_once_or_may_not_be_is_no_damage() {
 async fn a_rebuild_waits_for_what_may_not_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    let store = Running::open(&settings(dir));
-    store.store.register(&name("cloud"), Start::Oldest);
-    fill(&store, 240).await;
-    let old = store.stop();
+    let old = filled(dir, 240).await;
     let table = largest(dir, "/tables/");
     let keyspace = table.ancestors().nth(2).unwrap();
     fs::write(keyspace.join("current"), "damaged").unwrap();
