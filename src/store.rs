@@ -308,8 +308,12 @@ impl Store {
     /// trouble.
     pub async fn flushed(&self) {
         let mut looks = tokio::time::interval(FLUSH_LOOK);
-        // In this order: the writer takes from the queue only while it is busy, and rests only when all is committed.
-        while self.shared.queue.has_any() || !self.stalled_for().is_zero() {
+        // In this order: the writer takes from the queue only while it is busy, and rests only when all is committed, or with
+        // the disk in trouble.
+        while self.shared.queue.has_any()
+            || !self.stalled_for().is_zero()
+            || self.shared.state().trouble.is_some()
+        {
             looks.tick().await;
         }
     }

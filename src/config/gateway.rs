@@ -108,7 +108,7 @@ pub(super) fn read_store(fields: Option<&Fields<'_>>, gateway: &GatewaySettings)
     if let Some(when_full) = fields.choice("when_full", &words) {
         settings.when_full = when_full;
     }
-    settings.keep_free = fields.size("keep_free", 0);
+    settings.keep_free = fields.size("keep_free", StoreSettings::LEAST_FREE);
     if let Some(window) = fields.duration("commit_window", Duration::ZERO..=Duration::from_secs(60))
     {
         settings.commit_window = window;

@@ -80,7 +80,7 @@ pub(super) struct Left {
     pub(super) own: VecDeque<Observation>,
 }
 
-/// The queue between the field and the writer, and the bell that wakes the writer.
+/// The queue between the field and the writer, and the bell that wakes the writer, or whoever builds ahead for it.
 pub(super) struct Queue {
     clock: Clock,
     waiting: Mutex<Waiting>,
@@ -189,7 +189,8 @@ impl Queue {
 
     /// Takes scans, oldest first, up to about `most` readings, up to the first observation that is none. They count as
     /// waiting until the next [`Self::take`].
-    pub(super) fn take_ahead(&self, most: usize) -> Vec<Observation> {
+    /// `None`: that is the first, and nothing can be taken ahead of it.
+    pub(super) fn take_ahead(&self, most: usize) -> Option<Vec<Observation>> {
         let mut waiting = self.lock();
         let (mut taken, mut left) = (Vec::new(), most);
         while left > 0
@@ -201,7 +202,8 @@ impl Queue {
             waiting.ahead = waiting.ahead.saturating_add(weight(&scan));
             taken.push(scan);
         }
-        taken
+        let nothing_else = waiting.overflow.is_empty() && waiting.others.is_empty();
+        (nothing_else || !taken.is_empty()).then_some(taken)
     }
 
     /// Takes what waits, oldest first, up to about `most` readings, with an event for each device of which

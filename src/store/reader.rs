@@ -73,18 +73,47 @@ fn read_disk(
     let engine = shared.engine()?;
     let mut blocks = shared.blocks(&*engine, from);
     while found.next() < end && found.wants_more() && looked_at < MOST_LOOKED_AT {
-        match blocks.next().transpose()? {
+        let looked = match blocks.next() {
             // One that is not yet announced may be there already.
-            Some((first, value)) if first < end => {
+            Some(Ok((first, value))) if first < end => {
                 looked_at = looked_at.saturating_add(value.len());
-                take(shared, &value, &mut found).ok_or_else(|| damaged(shared, first))?;
+                look(shared, first, &value, &mut found)
             }
+            Some(Err(error)) => Err(error),
             // Nothing is there any more.
-            _ => found.pass(end),
+            Some(Ok(_)) | None => {
+                found.pass(end);
+                Ok(())
+            }
+        };
+        match looked {
+            Ok(()) => {}
+            // What is before that goes out. Whoever reads on begins there, and learns it.
+            Err(_) if !found.is_empty() => break,
+            Err(error) => return Err(error),
         }
     }
     drop(blocks);
     Ok(shared.state().with_true_times(found.batch()))
+}
+
+/// Takes what is wanted of the block of records from `first` on.
+fn look(
+    shared: &Shared,
+    first: u64,
+    value: &[u8],
+    found: &mut Found<'_>,
+) -> Result<(), EngineError> {
+    if take(shared, value, found).is_some() {
+        return Ok(());
+    }
+    let floor = shared.state().floor;
+    if first < floor {
+        // It was dropped meanwhile, and what it needs went with it.
+        found.pass(floor);
+        return Ok(());
+    }
+    Err(damaged(shared, first))
 }
 
 /// Takes what is wanted of a block, which is decoded only if something is. `None`: it is damaged.

@@ -14,8 +14,8 @@ pub struct StoreSettings {
     pub max_age: Option<Duration>,
     /// What is dropped when the store is full.
     pub when_full: WhenFull,
-    /// Bytes that are to stay free on the file system, whoever uses the rest, but not more than half of it; `None`: the smaller of
-    /// 256 MiB and a twentieth of it.
+    /// Bytes that are to stay free on the file system, whoever uses the rest; at least [`Self::LEAST_FREE`]. More than half of the
+    /// file system counts as half of it. `None`: the smaller of 256 MiB and a twentieth of it.
     pub keep_free: Option<u64>,
     /// Least time between two syncs. The first commit after a pause does not wait; zero: as fast as the disk syncs.
     pub commit_window: Duration,
@@ -24,6 +24,8 @@ pub struct StoreSettings {
 impl StoreSettings {
     /// The engine's own files need this much to be bounded at all.
     pub const LEAST_SIZE: u64 = 256 << 20;
+    /// To let anything go takes room first: a disk that the store itself has filled to the last byte could not be emptied again.
+    pub const LEAST_FREE: u64 = 16 << 20;
 }
 
 /// What is dropped when the store is full.

@@ -35,7 +35,7 @@ pub use maintenance::Maintenance;
 pub(super) const MOST_UNWRITTEN: u64 = 250;
 /// Fewer wait for the next block as long as this.
 const WRITE_WITHIN: Duration = Duration::from_secs(1);
-/// What was written without a sync is synced after this, when no block comes.
+/// What was written without a sync is synced after this, or a commit window where that is longer, when no block comes.
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How often the mark of the head is renewed.
 const MARK_EVERY: Duration = Duration::from_secs(5);
@@ -232,6 +232,11 @@ impl Writer {
             || self.shared.queue.has(ENOUGH)
     }
 
+    /// The least time between two syncs of what alone is no reason for one.
+    fn sync_within(&self) -> Duration {
+        SYNC_WITHIN.max(self.settings.commit_window)
+    }
+
     /// Sleeps until something is due. Without anything to write there is no deadline, and no wake-up.
     fn wait(&self) {
         if let Some(until) = self.need.until() {
@@ -263,7 +268,7 @@ impl Writer {
             }
             state.changed.map(|since| since + WRITE_WITHIN)
         };
-        let sync = self.unsynced.then(|| self.last_sync + SYNC_WITHIN);
+        let sync = self.unsynced.then(|| self.last_sync + self.sync_within());
         // In a window the arrivals do not wake this thread before they are too many to wait, so its end does.
         let window = if wanted { None } else { window };
         let until = [block, window, notes, sync, self.room.next_look()]

@@ -1,4 +1,4 @@
-//! The engine on disk. The only file that names fjall; how it is driven, and why, stands at each place.
+//! The engine on disk. This file and its folder alone name fjall; how it is driven, and why, stands at each place.
 
 mod errors;
 mod look;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::gather::{FULL, Gathered, Pending};
-use super::{MARK_EVERY, MOST_UNWRITTEN, SYNC_WITHIN, WRITE_WITHIN, Writer};
+use super::{MARK_EVERY, MOST_UNWRITTEN, WRITE_WITHIN, Writer};
 use crate::reading::{Event, EventName};
 use crate::store::checkpoint::Checkpoint;
 use crate::store::engine::{EngineError, Kind, Write};
@@ -236,7 +236,7 @@ impl Writer {
                 self.unsynced = true;
             }
         }
-        if self.unsynced && self.last_sync.elapsed() >= SYNC_WITHIN {
+        if self.unsynced && self.last_sync.elapsed() >= self.sync_within() {
             self.shared.engine()?.sync()?;
             self.unsynced = false;
             self.last_sync = Instant::now();

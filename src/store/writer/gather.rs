@@ -124,10 +124,11 @@ impl Gathered {
                 return;
             }
             let most = FULL.min(MOST_GATHERED - self.weight);
-            self.incoming.extend(queue.take_ahead(most));
-            if self.incoming.is_empty() {
+            // The bell may have rung for the writer: then there is nothing yet, or little.
+            let Some(scans) = queue.take_ahead(most) else {
                 return;
-            }
+            };
+            self.incoming.extend(scans);
             while let Some(scan) = self.incoming.pop_front() {
                 self.put(scan);
             }

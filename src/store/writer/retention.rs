@@ -18,8 +18,9 @@ use crate::store::{block, reader, schema};
 const STEP: u64 = 8 << 20;
 /// But not more than this part of `max_size`.
 const STEP_SHARE: u64 = 32;
-/// Where it is not set, kept free on the file system: the smaller of this and a twentieth of it.
+/// Where it is not set, kept free on the file system: the smaller of this and of so large a part of it.
 const RESERVE: u64 = 256 << 20;
+const FEW_RESERVED: u64 = 20;
 /// Kept free at the most: so large a part of the file system. With more, little or nothing would be left to the store.
 const MOST_RESERVED: u64 = 2;
 /// While the store is full and takes nothing new, how often it looks again; how often the age, and what others leave of
@@ -46,6 +47,8 @@ pub(super) struct Room {
     measured: Option<Instant>,
     /// When it was last looked at what is free on the file system.
     looked: Option<Instant>,
+    /// Others had taken of what is to stay free then.
+    pressed: bool,
     /// Full, and set to drop the newest.
     full: bool,
     away: BTreeMap<Name, Away>,
@@ -63,6 +66,7 @@ impl Room {
             unflushed: u64::MAX,
             measured: None,
             looked: None,
+            pressed: false,
             full: false,
             away: BTreeMap::new(),
             told: None,
@@ -158,16 +162,27 @@ impl Writer {
             return false;
         }
         self.room.looked = Some(Instant::now());
-        self.missing() > 0
+        let missing = self.missing();
+        let pressed = missing > 0;
+        if pressed && !self.room.pressed {
+            log::warn!(
+                "{} MiB less are free on the file system of {} than `keep_free` says: `when_full` decides what gives way",
+                missing.div_ceil(1 << 20),
+                self.settings.dir.display()
+            );
+        }
+        self.room.pressed = pressed;
+        pressed
     }
 
     /// How many bytes less are free on the file system than are to stay so.
     fn missing(&self) -> u64 {
         self.place.free().map_or(0, |(free, size)| {
-            let reserve = self
-                .settings
-                .keep_free
-                .map_or(RESERVE.min(size / 20), |set| set.min(size / MOST_RESERVED));
+            let few = size / FEW_RESERVED;
+            let reserve = match self.settings.keep_free {
+                None => RESERVE.min(few),
+                Some(set) => set.clamp(StoreSettings::LEAST_FREE.min(few), size / MOST_RESERVED),
+            };
             reserve.saturating_sub(free)
         })
     }
@@ -214,13 +229,14 @@ impl Writer {
         self.last_sync = Instant::now();
         self.checkpoint.floor = floor;
         self.checkpoint.untold.merge(gone);
-        self.shared.schemas().forget(&unused);
         {
             let mut state = self.shared.state();
             state.floor = floor;
             state.clocks.forget_below(floor);
             (state.cursors.values_mut()).for_each(|cursor| cursor.pass(floor));
         }
+        // Only now: who meets a block whose schema is gone sees by the floor that the block is, too.
+        self.shared.schemas().forget(&unused);
         self.wrote();
         self.room.freed = true;
         engine.drop_below(floor)

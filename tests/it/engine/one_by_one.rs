@@ -99,3 +99,28 @@ fn what_was_taken_out_or_put_between_is_seen_from_wherever_one_reads() {
         assert_eq!((key, Some(value)), (2000, newer.value.clone()));
     }
 }
+
+#[test]
+fn who_goes_through_the_blocks_sees_each_that_stays_whatever_comes_and_goes_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, _) = FjallEngine::open(dir.path()).unwrap();
+    for engine in [&disk as &dyn Engine, &MemoryEngine::new()] {
+        fill(engine);
+        let mut seen = Vec::new();
+        let mut blocks = engine.blocks(0);
+        for n in 0..600u64 {
+            let (key, _) = blocks.next().unwrap().unwrap();
+            seen.push(key);
+            if n % 100 == 0 {
+                // Tables are written of these, and those of the oldest go.
+                for seq in 1..=200 {
+                    engine
+                        .append(vec![block(10_000 + n * 10 + seq)], false)
+                        .unwrap();
+                }
+                engine.drop_below(key).unwrap();
+            }
+        }
+        assert_eq!(seen, (1..=600).map(|seq| seq * 10).collect::<Vec<_>>());
+    }
+}

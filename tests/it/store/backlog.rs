@@ -208,6 +208,7 @@ fn kibibytes(field: &str) -> u64 {
 fn site(port: u16) -> String {
     format!(
         "[store]\nmax_size = \"8GiB\"\n[line.hall]\nprotocol = \"modbus-tcp\"\naddress = \"127.0.0.1:{port}\"\n\
+         timeout = \"60s\"\n\
          [device.press]\nline = \"hall\"\nevery = \"1s\"\npoints.force = {{ holding = 0, type = \"u16\" }}\n"
     )
 }

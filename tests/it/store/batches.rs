@@ -107,7 +107,7 @@ async fn of_a_batch_of_blocks_all_comes_once_however_it_fails() {
 }
 
 #[tokio::test]
-async fn what_is_built_while_a_commit_syncs_comes_behind_it_however_that_ends() {
+async fn what_is_built_beside_a_commit_comes_behind_it_however_that_ends() {
     let ends = [
         None,
         Some(How::Fails(ENOSPC)),

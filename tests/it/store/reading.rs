@@ -3,9 +3,19 @@
 use std::path::Path;
 
 use forebay::reading::Outlet;
+use forebay::store::settings::Start;
 use forebay::store::{ReadLimit, Wanted};
 
-use super::sample::{Running, name, scan, settings};
+use crate::harness::share;
+
+use super::rigged::{EIO, How, Op, Rigged};
+use super::sample::{LIMIT, Running, name, scan, settings};
+use super::stepping::{Stepped, fill, plain};
+
+const ALL: ReadLimit = ReadLimit {
+    records: usize::MAX,
+    bytes: usize::MAX,
+};
 
 const FEW: ReadLimit = ReadLimit {
     records: 7,
@@ -86,4 +96,50 @@ async fn where_nothing_is_wanted_a_read_tells_how_far_it_looked() {
     let events: Vec<u64> = batch.records.iter().map(|record| record.seq).collect();
     assert_eq!((events, batch.next), (vec![12], 13));
     store.stop();
+}
+
+#[tokio::test]
+async fn what_comes_before_a_block_that_cannot_be_read_is_given() {
+    let rigged = Rigged::default();
+    let mut stepped = Stepped::open(rigged.clone(), &plain());
+    stepped.settle();
+    for n in 0..5 {
+        stepped.inlet.put(scan("press", n, 3));
+        stepped.writer.turn();
+    }
+    assert_eq!(rigged.batches(), [1; 6]);
+    stepped.kill();
+    let stepped = Stepped::open(rigged.clone(), &plain());
+    rigged.order_after(Op::Read, 3, 2, How::Fails(EIO));
+    let read = stepped.store.read(1, LIMIT).await.unwrap();
+    let numbers: Vec<u64> = read.iter().map(|record| record.seq).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    assert!(stepped.store.read(4, LIMIT).await.is_err());
+    assert_eq!(stepped.store.read(4, LIMIT).await.unwrap()[0].seq, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_under_a_reader_is_no_damage() {
+    for _ in 0..share(50, 5) {
+        let rigged = Rigged::with_tables(10_000);
+        let mut stepped = Stepped::open(rigged.clone(), &plain());
+        stepped.store.register(&name("cloud"), Start::Oldest);
+        // More than stays in memory. Each block has a schema of its own, which goes with it.
+        for n in 0..600 {
+            stepped.inlet.put(scan(&format!("press-{n}"), n, 500));
+            stepped.writer.turn();
+        }
+        let before = stepped.store.status();
+        let store = stepped.store.clone();
+        let reader = tokio::spawn(async move { store.read(1, ALL).await.map(drop) });
+        while stepped.store.status().decoded == before.decoded {
+            std::thread::yield_now();
+        }
+        let confirmed = [(1, before.last)].into_iter().collect();
+        stepped.store.confirm(&name("cloud"), &confirmed);
+        fill(&mut stepped);
+        reader.await.unwrap().unwrap();
+        stepped.settle();
+        assert_eq!(stepped.store.status().stream, before.stream);
+    }
 }
