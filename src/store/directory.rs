@@ -17,7 +17,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::StoreError;
-use super::engine::{Engine, EngineError, Kind, Look, Medium, Opening, fjall as disk, unreadable};
+use super::engine::{
+    Engine, EngineError, Kind, Look, Medium, Opening, Progress, fjall as disk, unreadable,
+};
 use super::envelope;
 use crate::reading::StreamId;
 
@@ -97,10 +99,13 @@ impl Place {
     }
 
     /// Opens the engine.
-    pub(super) fn open(&self) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
+    pub(super) fn open(
+        &self,
+        progress: Progress<'_>,
+    ) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
         match self {
             Self::Other(medium) => medium.open(None),
-            Self::Disk { dir, .. } => disk::FjallEngine::open(dir)
+            Self::Disk { dir, .. } => disk::FjallEngine::open(dir, progress)
                 .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
         }
     }
@@ -117,19 +122,23 @@ impl Place {
     }
 
     /// Rebuilds the engine from what is intact. It must not be open.
-    pub(super) fn rebuild(&self, why: String) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
+    pub(super) fn rebuild(
+        &self,
+        why: String,
+        progress: Progress<'_>,
+    ) -> Result<(Arc<dyn Engine>, Opening), EngineError> {
         match self {
             Self::Other(medium) => medium.open(Some(why)),
-            Self::Disk { dir, .. } => disk::FjallEngine::rebuild(dir, why)
+            Self::Disk { dir, .. } => disk::FjallEngine::rebuild(dir, why, progress)
                 .map(|(engine, opening)| (Arc::new(engine) as Arc<dyn Engine>, opening)),
         }
     }
 
     /// Which place in the engine's files cannot be read, however often it is tried. It must not be open.
-    pub(super) fn unreadable(&self) -> Option<String> {
+    pub(super) fn unreadable(&self, progress: Progress<'_>) -> Option<String> {
         match self {
             Self::Other(_) => None,
-            Self::Disk { dir, .. } => unreadable::lasting(dir),
+            Self::Disk { dir, .. } => unreadable::lasting(dir, progress),
         }
     }
 

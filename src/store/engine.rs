@@ -6,11 +6,13 @@ pub mod intact;
 mod journal;
 pub mod memory;
 mod preflight;
+pub(super) mod progress;
 mod salvage;
 pub(super) mod unreadable;
 
 pub use super::envelope::Kind;
 pub use memory::MemoryEngine;
+pub use progress::Progress;
 
 use std::io;
 use std::path::PathBuf;

@@ -11,7 +11,8 @@ use super::clocks::Clocks;
 use super::cursor::Cursor;
 use super::dead_letter::Letters;
 use super::directory::Place;
-use super::engine::{Engine, EngineError, Kind, Opening, Write};
+use super::engine::progress::Watched;
+use super::engine::{Engine, EngineError, Kind, Opening, Progress, Write};
 use super::envelope;
 use super::holes::Holes;
 use super::schema::{self, SchemaTable};
@@ -55,17 +56,18 @@ pub(super) struct Known {
 pub(super) type Open = (Arc<dyn Engine>, Opening, Loaded);
 
 /// Opens the engine in `place`, rebuilt where there is a reason to; damage that shows only in what it holds is one, and so
-/// is a place on the disk that cannot be read however often it is tried.
+/// is a place on the disk that cannot be read however often it is tried. `progress` learns that it gets on.
 pub(super) fn open(
     place: &Place,
     known: Known,
     rebuild: Option<String>,
+    progress: Progress<'_>,
 ) -> Result<Open, EngineError> {
-    match open_once(place, known, rebuild) {
-        Err(error) if error.is_of_a_place() => match place.unreadable() {
+    match open_once(place, known, rebuild, progress) {
+        Err(error) if error.is_of_a_place() => match place.unreadable(progress) {
             Some(why) => {
                 log::error!("{why}; the store is rebuilt from what can be read");
-                open_once(place, known, Some(why))
+                open_once(place, known, Some(why), progress)
             }
             None => Err(error),
         },
@@ -73,22 +75,38 @@ pub(super) fn open(
     }
 }
 
-fn open_once(place: &Place, known: Known, rebuild: Option<String>) -> Result<Open, EngineError> {
+fn open_once(
+    place: &Place,
+    known: Known,
+    rebuild: Option<String>,
+    progress: Progress<'_>,
+) -> Result<Open, EngineError> {
     let (engine, opening) = match rebuild {
-        Some(why) => place.rebuild(why)?,
-        None => place.open()?,
+        Some(why) => place.rebuild(why, progress)?,
+        None => place.open(progress)?,
     };
-    match failed::settle(&*engine, known).and_then(|()| load(&*engine, &opening, known)) {
+    match settled(&*engine, &opening, known, progress) {
         Ok(loaded) => Ok((engine, opening, loaded)),
         Err(EngineError::Damaged(why)) => {
             drop(engine);
-            let (engine, opening) = place.rebuild(why)?;
-            failed::settle(&*engine, known)?;
-            let loaded = load(&*engine, &opening, known)?;
+            let (engine, opening) = place.rebuild(why, progress)?;
+            let loaded = settled(&*engine, &opening, known, progress)?;
             Ok((engine, opening, loaded))
         }
         Err(error) => Err(error),
     }
+}
+
+/// What the engine holds once the batch that failed is there as a whole, or not at all.
+fn settled(
+    engine: &dyn Engine,
+    opening: &Opening,
+    known: Known,
+    progress: Progress<'_>,
+) -> Result<Loaded, EngineError> {
+    let engine = Watched::new(engine, progress);
+    failed::settle(&engine, known)?;
+    load(&engine, opening, known)
 }
 
 fn removal(first: u64) -> Write {

@@ -19,7 +19,7 @@ use super::cache::{Decoded, Recent};
 use super::checkpoint::Checkpoint;
 use super::dead_letter::Letters;
 use super::directory::{self, Place};
-use super::engine::{EngineError, Write};
+use super::engine::{EngineError, Progress, Write};
 use super::holes::Holes;
 use super::inlet::{Inlet, Left};
 use super::recovery::{self, Known, Loaded};
@@ -105,7 +105,7 @@ impl Writer {
             mark: place.mark(),
             failed: inlet.queue().failed(),
         };
-        let (engine, _, mut loaded) = recovery::open(&place, known, None)?;
+        let (engine, _, mut loaded) = recovery::open(&place, known, None, Progress::UNWATCHED)?;
         let shared = Arc::new(Shared {
             engine: RwLock::new(Some(engine)),
             state: Mutex::new(first_state(&loaded.checkpoint)),

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use forebay::store::engine::fjall::FjallEngine;
-use forebay::store::engine::{Engine, EngineError, Kind, MemoryEngine, Write};
+use forebay::store::engine::{Engine, EngineError, Kind, MemoryEngine, Progress, Write};
 use forebay::store::envelope;
 
 const BLOCK: usize = 20_000;
@@ -111,8 +111,13 @@ fn suite(engine: &dyn Engine) -> Result<(), EngineError> {
 fn memory_and_disk_do_the_same() {
     suite(&MemoryEngine::new()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    suite(&FjallEngine::open(dir.path()).unwrap().0).unwrap();
-    let (engine, opening) = FjallEngine::open(dir.path()).unwrap();
+    suite(
+        &FjallEngine::open(dir.path(), Progress::UNWATCHED)
+            .unwrap()
+            .0,
+    )
+    .unwrap();
+    let (engine, opening) = FjallEngine::open(dir.path(), Progress::UNWATCHED).unwrap();
     assert!(
         !opening.new && opening.cut == 0 && opening.rebuilt.is_none(),
         "{opening:?}"
@@ -127,7 +132,7 @@ fn child() {
         return;
     };
     let start = Instant::now();
-    let (engine, opening) = FjallEngine::open(Path::new(&dir)).unwrap();
+    let (engine, opening) = FjallEngine::open(Path::new(&dir), Progress::UNWATCHED).unwrap();
     let mut out = std::io::stdout();
     writeln!(
         out,
@@ -287,7 +292,7 @@ fn is_small_and_fast_to_open_after_each_kill() {
         child.kill();
     }
     let start = Instant::now();
-    let (engine, opening) = FjallEngine::open(dir.path()).unwrap();
+    let (engine, opening) = FjallEngine::open(dir.path(), Progress::UNWATCHED).unwrap();
     opens.push(start.elapsed());
     assert!(opening.rebuilt.is_none(), "{opening:?}");
     let left = all(&engine, seen - BACKLOG + 1);

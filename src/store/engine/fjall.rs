@@ -16,7 +16,9 @@ use fjall::{
 
 use super::folders::{DAMAGED, LIVE, is_changed, mark_changed, quarantine, settled};
 use super::memory::number;
-use super::{Blocks, Engine, EngineError, Keyed, Kind, Opening, Write, preflight, salvage};
+use super::{
+    Blocks, Engine, EngineError, Keyed, Kind, Opening, Progress, Write, preflight, salvage,
+};
 use crate::store::envelope;
 use errors::{guarded, is_of_the_disk};
 
@@ -40,16 +42,16 @@ pub struct FjallEngine {
 }
 
 impl FjallEngine {
-    /// Opens the engine in `dir`, or makes one; mends or rebuilds it where it is damaged.
+    /// Opens the engine in `dir`, or makes one; mends or rebuilds it where it is damaged. `progress` learns that it gets on.
     ///
     /// The caller holds a lock on `dir`.
     ///
     /// # Errors
     /// [`EngineError::Disk`] where the disk cannot be read or written. Damage is no error: it is told in [`Opening`].
-    pub fn open(dir: &Path) -> Result<(Self, Opening), EngineError> {
+    pub fn open(dir: &Path, progress: Progress<'_>) -> Result<(Self, Opening), EngineError> {
         let live = dir.join(LIVE);
         if !live.exists() && !dir.join(DAMAGED).exists() {
-            let engine = Self::create(dir)?;
+            let engine = Self::create(dir, progress)?;
             return Ok((
                 engine,
                 Opening {
@@ -59,10 +61,11 @@ impl FjallEngine {
             ));
         }
         if dir.join(DAMAGED).exists() && !live.exists() {
-            return Self::rebuild(dir, "an earlier rebuild was interrupted".to_owned());
+            let why = "an earlier rebuild was interrupted".to_owned();
+            return Self::rebuild(dir, why, progress);
         }
-        match preflight::check(&live, || mark_changed(dir))
-            .and_then(|cut| Ok((Self::open_live(&live)?, cut)))
+        match preflight::check(&live, progress, || mark_changed(dir))
+            .and_then(|cut| Ok((Self::open_live(&live, progress)?, cut)))
         {
             Ok((engine, mut cut)) => {
                 // What moved a cursor may not have been saved with it: an older one only repeats.
@@ -82,7 +85,7 @@ impl FjallEngine {
             }
             Err(EngineError::Disk(error)) if is_of_the_disk(&error) => Err(error.into()),
             Err(EngineError::Locked(path)) => Err(EngineError::Locked(path)),
-            Err(error) => Self::rebuild(dir, error.to_string()),
+            Err(error) => Self::rebuild(dir, error.to_string(), progress),
         }
     }
 
@@ -94,8 +97,9 @@ impl FjallEngine {
         Ok(settled(dir)?)
     }
 
-    fn open_live(path: &Path) -> Result<Self, EngineError> {
-        guarded(|| {
+    fn open_live(path: &Path, progress: Progress<'_>) -> Result<Self, EngineError> {
+        progress.step();
+        let opened = guarded(|| {
             let db = Database::builder(path)
                 .cache_size(2 << 20)
                 .max_cached_files(Some(64))
@@ -115,7 +119,9 @@ impl FjallEngine {
                 notes,
                 since_notes: AtomicU64::new(0),
             })
-        })
+        });
+        progress.step();
+        opened
     }
 
     /// Puts values that were found back; newer ones that are there stay.

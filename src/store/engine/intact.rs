@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::folders::{DAMAGED, LIVE};
 use super::memory::{follower, number};
 use super::salvage::{self, Saved};
-use super::{Blocks, Engine, EngineError, Keyed, Kind, Write, one_by_one};
+use super::{Blocks, Engine, EngineError, Keyed, Kind, Progress, Write, one_by_one};
 use crate::store::envelope;
 
 /// Where a block stands.
@@ -40,9 +40,9 @@ impl IntactFiles {
             if !folder.exists() {
                 continue;
             }
-            for path in salvage::list(&folder)?.files {
+            for path in salvage::list(&folder, Progress::UNWATCHED)?.files {
                 let file = Arc::new(path);
-                salvage::scan(&file, |at, found| {
+                salvage::scan(&file, Progress::UNWATCHED, |at, found| {
                     if found.kind == Kind::Block {
                         let spot = Spot {
                             file: Arc::clone(&file),

@@ -10,7 +10,6 @@
 //! | clear | `4`, keyspace `u64` |
 //! | end | `3`, XXH3 of the items `u64`, `46 4a 4c 03` |
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -18,6 +17,7 @@ use rustix::fs::SeekFrom as Extent;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::super::envelope::{HEADER, MAX_KEY, MAX_PAYLOAD};
+use super::progress::{Progress, WatchedFile};
 
 const TRAILER: [u8; 4] = *b"FJL\x03";
 /// Larger than any value of ours in its envelope.
@@ -44,9 +44,9 @@ pub(super) enum Rest {
 }
 
 /// Looks through the journal at `path`.
-pub(super) fn verify(path: &Path) -> io::Result<Found> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
+pub(super) fn verify(path: &Path, progress: Progress<'_>) -> io::Result<Found> {
+    let file = progress.open(path)?;
+    let length = file.file.metadata()?.len();
     let mut reader = Reader {
         file: BufReader::with_capacity(1 << 17, file),
         at: 0,
@@ -66,13 +66,13 @@ pub(super) fn verify(path: &Path) -> io::Result<Found> {
     Ok(Found { whole, rest })
 }
 
-struct Reader {
-    file: BufReader<File>,
+struct Reader<'a> {
+    file: BufReader<WatchedFile<'a>>,
     at: u64,
     length: u64,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn seek(&mut self, at: u64) -> io::Result<()> {
         self.at = at;
         self.file.seek(SeekFrom::Start(at)).map(drop)
@@ -186,7 +186,7 @@ impl Reader {
     fn data_behind(&mut self, from: u64) -> io::Result<bool> {
         let mut at = from;
         while at < self.length {
-            match rustix::fs::seek(self.file.get_ref(), Extent::Data(at)) {
+            match rustix::fs::seek(&self.file.get_ref().file, Extent::Data(at)) {
                 Ok(data) => at = data,
                 Err(rustix::io::Errno::NXIO) => return Ok(false),
                 // A file system without holes is read through.

@@ -1,6 +1,6 @@
 //! Looks at fjall's files before fjall does, mends what can be mended, and says when it must not open them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::EngineError;
 use super::journal::{self, Rest};
+use super::progress::Progress;
 use super::salvage;
 use crate::store::envelope::MAX_PAYLOAD;
 
@@ -29,15 +30,16 @@ pub(super) struct Cut {
 /// [`EngineError::Damaged`] where fjall would refuse, lose or invent something; nothing was changed then.
 pub(super) fn check(
     dir: &Path,
+    progress: Progress<'_>,
     before_cut: impl Fn() -> io::Result<()>,
 ) -> Result<Cut, EngineError> {
-    let torn = torn(dir)?;
+    let torn = torn(dir, progress)?;
     let mut cut = Cut::default();
     if !torn.is_empty() {
         before_cut()?;
     }
     for (path, whole) in torn {
-        cut_tail(&path, whole, &mut cut)?;
+        cut_tail(&path, progress, whole, &mut cut)?;
     }
     Ok(cut)
 }
@@ -46,7 +48,7 @@ pub(super) fn check(
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn torn(dir: &Path) -> Result<Vec<(PathBuf, u64)>, EngineError> {
+pub(super) fn torn(dir: &Path, progress: Progress<'_>) -> Result<Vec<(PathBuf, u64)>, EngineError> {
     let marker = fs::read(dir.join("version"))?;
     if marker != *b"FJL\x03" {
         return Err(EngineError::Damaged("the marker `version`".to_owned()));
@@ -59,7 +61,7 @@ pub(super) fn torn(dir: &Path) -> Result<Vec<(PathBuf, u64)>, EngineError> {
     }
     let mut torn = Vec::new();
     for path in journals(dir)? {
-        let found = journal::verify(&path)?;
+        let found = journal::verify(&path, progress)?;
         match found.rest {
             Rest::Empty => (),
             Rest::Torn => torn.push((path, found.whole)),
@@ -132,9 +134,14 @@ fn no_tables(keyspace: &Path) -> io::Result<bool> {
     }
 }
 
-fn cut_tail(path: &Path, whole: u64, cut: &mut Cut) -> Result<(), EngineError> {
+fn cut_tail(
+    path: &Path,
+    progress: Progress<'_>,
+    whole: u64,
+    cut: &mut Cut,
+) -> Result<(), EngineError> {
     let mut tail = Vec::new();
-    let mut file = File::open(path)?;
+    let mut file = progress.open(path)?;
     file.seek(SeekFrom::Start(whole))?;
     // A batch is a few blocks and its notes; more than this cannot be one that was torn.
     file.take(MOST_TORN).read_to_end(&mut tail)?;

@@ -1,11 +1,12 @@
 //! Looks through files for our own values, whoever wrapped them in what.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Kind;
+use super::progress::Progress;
 use crate::store::envelope::{self, Envelope, Opened};
 
 /// Values by kind and key, the newest generation of each, in their envelopes.
@@ -51,10 +52,12 @@ pub(super) struct Listed {
 ///
 /// # Errors
 /// `dir` itself cannot be listed.
-pub(super) fn list(dir: &Path) -> io::Result<Listed> {
+pub(super) fn list(dir: &Path, progress: Progress<'_>) -> io::Result<Listed> {
     let (mut listed, mut folders) = (Listed::default(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
-        if let Err(error) = list_one(&folder, &mut listed.files, &mut folders) {
+        let done = list_one(&folder, &mut listed.files, &mut folders);
+        progress.step();
+        if let Err(error) = done {
             if folder == dir {
                 return Err(error);
             }
@@ -89,12 +92,13 @@ fn list_one(folder: &Path, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>)
 /// Those of `found`.
 pub(super) fn scan<E>(
     path: &Path,
+    progress: Progress<'_>,
     found: impl FnMut(u64, &Envelope<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Ok(file) = File::open(path) else {
+    let Ok(file) = progress.open(path) else {
         return Ok(());
     };
-    let length = file.metadata().map_or(0, |meta| meta.len());
+    let length = file.file.metadata().map_or(0, |meta| meta.len());
     scan_through(file, length, found)
 }
 

@@ -8,7 +8,7 @@ use super::Writer;
 use super::gather::Pending;
 use super::retention::QUARANTINE;
 use crate::reading::{Body, Event, EventName, Observation};
-use crate::store::engine::EngineError;
+use crate::store::engine::{EngineError, Progress};
 use crate::store::holes::Holes;
 use crate::store::recovery::{self, Known};
 
@@ -103,7 +103,8 @@ impl Writer {
     fn reopen(&mut self, rebuild: Option<String>) -> Result<(), EngineError> {
         let old = self.shared.set_engine(None);
         if let Some(old) = old {
-            // fjall closes with its last handle, and a second one cannot be opened before.
+            // fjall closes with its last handle, and a second one cannot be opened before. Who reads has it for a few blocks,
+            // which is no matter of a minute: a reader that hangs on the disk is a reason to end the process, too.
             while Arc::strong_count(&old) > 1 {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -118,11 +119,10 @@ impl Writer {
             mark: Some((self.checkpoint.stream, end.saturating_sub(1))),
             failed: Some((first, behind.unwrap_or(first))),
         };
-        // What is damaged is read from end to end, however long that takes: no stall that the watchdog should end.
-        self.shared.set_busy(false);
-        let opened = recovery::open(&self.place, known, rebuild);
-        self.shared.set_busy(true);
-        let (engine, opening, loaded) = opened?;
+        // What is damaged is read from end to end, however long that takes: only what does not get on is stuck.
+        let step = || self.shared.set_busy(true);
+        let (engine, opening, loaded) =
+            recovery::open(&self.place, known, rebuild, Progress::new(&step))?;
         (self.place).prune_quarantine(self.settings.max_size / QUARANTINE);
         self.shared.set_engine(Some(engine));
         // What was cut off was the batch that failed: all that was announced is there. Between its end and the batch no

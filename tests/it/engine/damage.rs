@@ -3,15 +3,16 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay::store::engine::fjall::FjallEngine;
-use forebay::store::engine::{Engine, EngineError, Kind, Opening};
+use forebay::store::engine::{Engine, EngineError, Kind, Opening, Progress};
 
 use super::{block, put};
 
 /// A store with a file of every kind: tables, sealed and active journal, and 600 blocks that wait.
 fn sample(dir: &Path) {
-    let (engine, _) = FjallEngine::open(dir).unwrap();
+    let (engine, _) = FjallEngine::open(dir, Progress::UNWATCHED).unwrap();
     engine
         .append(
             vec![put(Kind::Schema, &7u32.to_be_bytes(), b"a schema", 1)],
@@ -138,13 +139,13 @@ fn damage_to_any_file_costs_only_what_it_hit() {
 
 /// Opens an engine and reads all its blocks, with a rebuild where that meets damage.
 fn open_and_read(dir: &Path, what: &str) -> (Vec<u64>, Opening) {
-    let (engine, opening) =
-        FjallEngine::open(dir).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let (engine, opening) = FjallEngine::open(dir, Progress::UNWATCHED)
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
     match try_all(&engine) {
         Ok(found) => (found, opening),
         Err(EngineError::Damaged(why)) => {
             drop(engine);
-            let (engine, opening) = FjallEngine::rebuild(dir, why).unwrap();
+            let (engine, opening) = FjallEngine::rebuild(dir, why, Progress::UNWATCHED).unwrap();
             (
                 try_all(&engine).unwrap_or_else(|error| panic!("{what}: {error}")),
                 opening,
@@ -167,4 +168,24 @@ fn lost_at_most(name: &Path, kind: Damage) -> usize {
         Damage::Cut | Damage::Missing => 601,
         Damage::ZeroedPage | Damage::FlippedBit => 2,
     }
+}
+
+#[test]
+fn a_rebuild_tells_of_each_block_that_it_puts() {
+    const BLOCKS: u64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = FjallEngine::open(dir.path(), Progress::UNWATCHED).unwrap();
+    engine
+        .append((1..=BLOCKS).map(block).collect(), true)
+        .unwrap();
+    drop(engine);
+    let steps = AtomicU64::new(0);
+    let step = || {
+        steps.fetch_add(1, Ordering::Relaxed);
+    };
+    let why = "for a test".to_owned();
+    let (engine, _) = FjallEngine::rebuild(dir.path(), why, Progress::new(&step)).unwrap();
+    assert_eq!(engine.last_block().unwrap().unwrap().0, BLOCKS);
+    let steps = steps.load(Ordering::Relaxed);
+    assert!(steps >= BLOCKS, "{steps}");
 }

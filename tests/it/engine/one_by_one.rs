@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use forebay::store::engine::fjall::FjallEngine;
-use forebay::store::engine::{Engine, EngineError, Kind, MemoryEngine, Write};
+use forebay::store::engine::{Engine, EngineError, Kind, MemoryEngine, Progress, Write};
 
 use super::damage::files;
 use super::{block, put};
@@ -52,12 +52,12 @@ fn damage(dir: &Path, seq: u64) {
 #[test]
 fn damage_is_met_where_it_is_read_and_nothing_comes_behind_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (engine, _) = FjallEngine::open(dir.path()).unwrap();
+    let (engine, _) = FjallEngine::open(dir.path(), Progress::UNWATCHED).unwrap();
     fill(&engine);
     engine.sync().unwrap();
     drop(engine);
     damage(dir.path(), 1000);
-    let (engine, opening) = FjallEngine::open(dir.path()).unwrap();
+    let (engine, opening) = FjallEngine::open(dir.path(), Progress::UNWATCHED).unwrap();
     assert!(opening.rebuilt.is_none(), "{opening:?}");
     let mut blocks = engine.blocks(990);
     let (key, value) = blocks.next().unwrap().unwrap();
@@ -70,7 +70,7 @@ fn damage_is_met_where_it_is_read_and_nothing_comes_behind_it() {
 #[test]
 fn what_was_taken_out_or_put_between_is_seen_from_wherever_one_reads() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, _) = FjallEngine::open(dir.path()).unwrap();
+    let (disk, _) = FjallEngine::open(dir.path(), Progress::UNWATCHED).unwrap();
     for engine in [&disk as &dyn Engine, &MemoryEngine::new()] {
         fill(engine);
         assert_eq!(keys(engine, 1004), [1000, 1010, 1020]);
@@ -103,7 +103,7 @@ fn what_was_taken_out_or_put_between_is_seen_from_wherever_one_reads() {
 #[test]
 fn who_goes_through_the_blocks_sees_each_that_stays_whatever_comes_and_goes_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, _) = FjallEngine::open(dir.path()).unwrap();
+    let (disk, _) = FjallEngine::open(dir.path(), Progress::UNWATCHED).unwrap();
     for engine in [&disk as &dyn Engine, &MemoryEngine::new()] {
         fill(engine);
         let mut seen = Vec::new();

@@ -1,5 +1,7 @@
 //! An engine in memory that fails on order, as a disk does, and forgets on a power cut what was not synced.
 
+mod orders;
+
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,45 +12,12 @@ use forebay::store::engine::{
     Blocks, Engine, EngineError, Keyed, Kind, Medium, MemoryEngine, Opening, Write, one_by_one,
 };
 
+use orders::Orders;
+pub(super) use orders::{How, Op};
+
 pub(super) const ENOSPC: i32 = 28;
 pub(super) const EIO: i32 = 5;
 pub(super) const EROFS: i32 = 30;
-
-/// What a fault is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Op {
-    /// An append with a block in it.
-    Block,
-    /// An append without one.
-    Notes,
-    Sync,
-    Read,
-    Drop,
-    Open,
-}
-
-/// What happens then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    /// Nothing of it is done.
-    Fails(i32),
-    /// It is done, and reported as failed.
-    Lies(i32),
-    /// What is there is not what was written.
-    Damaged,
-    /// Of a batch only what has its bit here gets onto the disk, and it is found there, behind a journal that was cut.
-    Torn(u8),
-    Panics,
-    PanicsAfter,
-}
-
-struct Fault {
-    op: Op,
-    /// How many go well before.
-    after: u32,
-    times: u32,
-    how: How,
-}
 
 #[derive(Clone)]
 enum Change {
@@ -63,7 +32,10 @@ struct Rig {
     /// What a power cut leaves.
     disk: MemoryEngine,
     unsynced: Vec<Change>,
-    faults: Vec<Fault>,
+    orders: Orders,
+    /// How many have come to a place where they hang, and how many of those may pass.
+    came: u32,
+    may_pass: u32,
     /// Bytes of blocks after which a table would be written; 0: never.
     table: u64,
     unflushed: u64,
@@ -127,17 +99,12 @@ impl Rigged {
 
     /// Orders that `times` of `op` go wrong after `after` that do not.
     pub(super) fn order_after(&self, op: Op, after: u32, times: u32, how: How) {
-        self.rig().faults.push(Fault {
-            op,
-            after,
-            times,
-            how,
-        });
+        self.rig().orders.add(op, after, times, how);
     }
 
     /// Calls all orders off; whether any was left.
     pub(super) fn heal(&self) -> bool {
-        !std::mem::take(&mut self.rig().faults).is_empty()
+        !std::mem::take(&mut self.rig().orders).is_empty()
     }
 
     /// The power goes: of what was not synced, the first `kept` changes stay.
@@ -203,18 +170,32 @@ impl Rigged {
         self.rig().batches.clone()
     }
 
-    fn fault(&self, op: Op) -> Option<How> {
+    /// How many have come so far to a place where they hang.
+    pub(super) fn came(&self) -> u32 {
+        self.rig().came
+    }
+
+    /// Lets so many more pass of those that hang, or will.
+    pub(super) fn let_pass(&self, count: u32) {
         let mut rig = self.rig();
-        let fault = rig.faults.iter_mut().find(|fault| fault.op == op)?;
-        if let Some(after) = fault.after.checked_sub(1) {
-            fault.after = after;
-            return None;
+        rig.may_pass = rig.may_pass.saturating_add(count);
+    }
+
+    fn hang(&self) {
+        self.rig().came += 1;
+        loop {
+            let mut rig = self.rig();
+            if let Some(left) = rig.may_pass.checked_sub(1) {
+                rig.may_pass = left;
+                return;
+            }
+            drop(rig);
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let how = fault.how;
-        fault.times = fault.times.saturating_sub(1);
-        rig.faults
-            .retain(|fault| fault.times > 0 || fault.after > 0);
-        Some(how)
+    }
+
+    fn fault(&self, op: Op) -> Option<How> {
+        self.rig().orders.next(op)
     }
 }
 
@@ -225,6 +206,10 @@ impl Medium for Rigged {
                 return Err(io::Error::from_raw_os_error(code).into());
             }
             Some(How::Damaged) => Some("on order".to_owned()),
+            Some(How::Hangs) => {
+                self.hang();
+                None
+            }
             _ => None,
         };
         let open = Open {
@@ -288,6 +273,10 @@ impl Open {
         };
         match fault {
             None => Ok(work(&mut self.rigged.rig())),
+            Some(How::Hangs) => {
+                self.rigged.hang();
+                Ok(work(&mut self.rigged.rig()))
+            }
             Some(How::Fails(code)) => fails(code),
             // Only a batch can be torn.
             Some(How::Torn(_)) => fails(EIO),

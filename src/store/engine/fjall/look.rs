@@ -10,7 +10,7 @@ use super::super::memory::number;
 use super::super::preflight;
 use super::FjallEngine;
 use super::errors::{guarded, is_of_the_disk};
-use crate::store::engine::{EngineError, Look, Opening};
+use crate::store::engine::{EngineError, Look, Opening, Progress};
 
 impl FjallEngine {
     /// Opens the engine in `dir` where that changes no value in it.
@@ -27,7 +27,7 @@ impl FjallEngine {
         if !live.exists() {
             return Ok(Look::Nothing);
         }
-        match preflight::torn(&live) {
+        match preflight::torn(&live, Progress::UNWATCHED) {
             Ok(torn) if torn.is_empty() => (),
             Ok(_) => return Ok(Look::Ailing("a journal's end is torn".to_owned())),
             Err(error) if error.is_of_a_place() => return Ok(Look::Ailing(error.to_string())),
@@ -35,7 +35,7 @@ impl FjallEngine {
             Err(error) => return Ok(Look::Ailing(error.to_string())),
         }
         let cut = u64::from(is_changed(dir));
-        match Self::open_live(&live) {
+        match Self::open_live(&live, Progress::UNWATCHED) {
             Ok(engine) => Ok(Look::Whole(
                 Arc::new(engine),
                 Opening {

@@ -9,7 +9,7 @@ use super::super::folders::{
     DAMAGED, LIVE, NEW, is_reported, mark_changed, quarantine, report, sync_folder,
 };
 use super::super::memory::number;
-use super::super::{Engine, EngineError, Kind, Opening, Write, salvage, unreadable};
+use super::super::{Engine, EngineError, Kind, Opening, Progress, Write, salvage, unreadable};
 use super::{FjallEngine, MEMTABLE};
 
 /// The journal grows to about this before it makes room.
@@ -19,10 +19,15 @@ impl FjallEngine {
     /// Makes a new engine of every intact value in the files of the one in `dir`, which moves to `quarantine`.
     ///
     /// Interrupted at any point it is resumed by the next [`Self::open`]. Needs as much space again as the values take.
+    /// `progress` learns that it gets on.
     ///
     /// # Errors
     /// [`EngineError::Disk`]; the old files are all there still.
-    pub fn rebuild(dir: &Path, why: String) -> Result<(Self, Opening), EngineError> {
+    pub fn rebuild(
+        dir: &Path,
+        why: String,
+        progress: Progress<'_>,
+    ) -> Result<(Self, Opening), EngineError> {
         let (live, damaged) = (dir.join(LIVE), dir.join(DAMAGED));
         mark_changed(dir)?;
         if live.exists() {
@@ -35,10 +40,11 @@ impl FjallEngine {
         if !is_reported(&damaged) {
             report(&damaged, &format!("This database was given up: {why}."));
         }
-        let files = unreadable::files(&damaged)?;
+        let files = unreadable::files(&damaged, progress)?;
         has_room(dir, &files)?;
         let mut taken = Taken::default();
-        let engine = Self::create_with(dir, |engine| engine.fill_from(&files, &mut taken))?;
+        let fill = |engine: &Self| engine.fill_from(&files, progress, &mut taken);
+        let engine = Self::create_with(dir, progress, fill)?;
         report(&damaged, &taken.to_string());
         let quarantine = quarantine(dir)?;
         Ok((
@@ -51,45 +57,54 @@ impl FjallEngine {
         ))
     }
 
-    pub(super) fn create(dir: &Path) -> Result<Self, EngineError> {
-        Self::create_with(dir, |_| Ok(()))
+    pub(super) fn create(dir: &Path, progress: Progress<'_>) -> Result<Self, EngineError> {
+        Self::create_with(dir, progress, |_| Ok(()))
     }
 
     /// A power cut while fjall makes a database leaves one that never opens: so it is made under another name.
     fn create_with(
         dir: &Path,
+        progress: Progress<'_>,
         fill: impl FnOnce(&Self) -> Result<(), EngineError>,
     ) -> Result<Self, EngineError> {
         let (new, live) = (dir.join(NEW), dir.join(LIVE));
         if new.exists() {
             fs::remove_dir_all(&new)?;
         }
-        if let Err(error) = Self::make(&new, fill) {
+        if let Err(error) = Self::make(&new, progress, fill) {
             // Others on the file system need the room meanwhile.
             let _ = fs::remove_dir_all(&new);
             return Err(error);
         }
         fs::rename(&new, &live)?;
         sync_folder(dir)?;
-        Self::open_live(&live)
+        Self::open_live(&live, progress)
     }
 
     fn make(
         new: &Path,
+        progress: Progress<'_>,
         fill: impl FnOnce(&Self) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let engine = Self::open_live(new)?;
+        let engine = Self::open_live(new, progress)?;
         fill(&engine)?;
+        progress.step();
         engine.sync()?;
+        progress.step();
         // fjall does not sync the folder after it has made a keyspace in it.
         sync_folder(&new.join("keyspaces"))?;
         Ok(sync_folder(new)?)
     }
 
-    fn fill_from(&self, files: &[PathBuf], taken: &mut Taken) -> Result<(), EngineError> {
+    fn fill_from(
+        &self,
+        files: &[PathBuf],
+        progress: Progress<'_>,
+        taken: &mut Taken,
+    ) -> Result<(), EngineError> {
         let mut notes = salvage::Saved::new();
         for path in files {
-            salvage::scan(path, |_, found| {
+            salvage::scan(path, progress, |_, found| {
                 if found.kind == Kind::Block {
                     taken.block(number(found.key)?);
                     let write = Write {
@@ -97,7 +112,9 @@ impl FjallEngine {
                         key: found.key.to_vec(),
                         value: Some(found.bytes.to_vec()),
                     };
-                    return self.append(vec![write], false);
+                    let put = self.append(vec![write], false);
+                    progress.step();
+                    return put;
                 }
                 salvage::keep(&mut notes, found);
                 Ok(())
