@@ -314,36 +314,14 @@ pub(super) fn unnumbered(records: Vec<Arc<Record>>) -> impl Iterator<Item = Obse
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reading::{
-        Clock, Event, EventName, ManualClock, MapHash, Name, Outlet, Scan, Schema, Stamp,
-    };
+    use crate::reading::{Clock, ManualClock, Outlet};
     use crate::store::Inlet;
-
-    fn scan(readings: usize) -> Observation {
-        let name = |text| Name::new(text).unwrap();
-        let schema = Schema {
-            line: name("hall"),
-            device: name("press"),
-            scan: name("default"),
-            labels: Vec::new(),
-            map: MapHash(0),
-            points: Vec::new(),
-        };
-        let scan = Scan {
-            schema: Arc::new(schema),
-            readings: vec![None; readings],
-            full: false,
-        };
-        Observation {
-            stamp: Stamp::default(),
-            body: Body::Scan(scan),
-        }
-    }
+    use crate::store::inlet::tests::{event, scan};
 
     #[test]
     fn as_much_as_one_commit_takes_is_built_ahead() {
         let inlet = Inlet::new(Clock::new(ManualClock::at(0, 0)));
-        (0..7).for_each(|_| inlet.put(scan(FULL)));
+        (0..7).for_each(|_| inlet.put(scan("press", 0, FULL)));
         let (queue, mut ahead) = (inlet.queue(), Gathered::default());
         ahead.gather_ahead(&queue, &AtomicBool::new(false));
         assert_eq!(ahead.full.len(), 5);
@@ -356,13 +334,9 @@ mod tests {
     #[test]
     fn nothing_is_built_ahead_of_an_event() {
         let inlet = Inlet::new(Clock::new(ManualClock::at(0, 0)));
-        let event = Observation {
-            body: Body::Event(Event::gateway(EventName::LineUp)),
-            ..scan(0)
-        };
-        inlet.put(scan(FULL));
-        inlet.put(event);
-        (0..2).for_each(|_| inlet.put(scan(FULL)));
+        inlet.put(scan("press", 0, FULL));
+        inlet.put(event(0));
+        (0..2).for_each(|_| inlet.put(scan("press", 0, FULL)));
         let (queue, mut ahead) = (inlet.queue(), Gathered::default());
         ahead.gather_ahead(&queue, &AtomicBool::new(false));
         assert_eq!(ahead.full.len(), 1);
