@@ -2,10 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use forebay::reading::{Body, Detail, EventName, Outlet, RangeSet, Reading, Record, Value};
-use forebay::store::settings::Start;
+use forebay::reading::{
+    Body, Clock, Detail, EventName, Outlet, RangeSet, Reading, Record, SystemClock, Value,
+};
+use forebay::store::Inlet;
+use forebay::store::settings::{Start, StoreSettings};
 
 use super::rigged::{EIO, ENOSPC, How, Op, Rigged};
 use super::sample::{description, name, scan, told};
@@ -327,4 +330,34 @@ async fn the_checkpoint_of_a_batch_that_is_not_there_is_taken_back() {
     let stepped = dropping(&rigged, How::Torn(0b1111_1110));
     let records = after_the_next_start(rigged, stepped).await;
     assert_eq!(told_once(&records).first_missing(1), records[0].seq);
+}
+
+#[test]
+fn confirmations_alone_have_the_disk_synced_no_oftener_than_the_window_says() {
+    let (cloud, confirmed) = (name("cloud"), [(1, 1)].into_iter().collect());
+    let confirming = |window| {
+        let rigged = Rigged::default();
+        let settings = StoreSettings {
+            commit_window: window,
+            ..plain()
+        };
+        let inlet = Inlet::new(Clock::new(SystemClock::new()));
+        let mut stepped = Stepped::open_as_set(rigged.clone(), &settings, &inlet);
+        stepped.store.register(&cloud, Start::Oldest);
+        stepped.writer.turn();
+        stepped.store.confirm(&cloud, &confirmed);
+        rigged.order(Op::Sync, How::Fails(EIO));
+        (rigged, stepped)
+    };
+    let (often, mut of_often) = confirming(Duration::ZERO);
+    let (seldom, mut of_seldom) = confirming(Duration::from_secs(60));
+    let start = Instant::now();
+    while of_often.store.status().trouble.is_none() {
+        assert!(start.elapsed() < Duration::from_secs(50), "it never synced");
+        of_often.writer.turn();
+        of_seldom.writer.turn();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!often.heal() && seldom.heal(), "its order stands");
+    assert_eq!(of_seldom.store.status().trouble, None);
 }

@@ -97,8 +97,17 @@ impl Stepped {
             commit_window: Duration::ZERO,
             ..settings.clone()
         };
+        Self::open_as_set(medium, &settings, inlet)
+    }
+
+    /// With the commit window of the settings.
+    pub(super) fn open_as_set(
+        medium: impl Medium + 'static,
+        settings: &StoreSettings,
+        inlet: &Inlet,
+    ) -> Self {
         let clock = Clock::new(SystemClock::new());
-        let (store, writer) = store::open_on(medium, &settings, clock, inlet).unwrap();
+        let (store, writer) = store::open_on(medium, settings, clock, inlet).unwrap();
         Self {
             store,
             inlet: inlet.clone(),
